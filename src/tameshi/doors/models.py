@@ -1,0 +1,209 @@
+"""Door: models are opened. Safetensors only, no code of theirs, every number finite, and a hash of what was read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+class Untrusted(ValueError):
+    """A model that is not opened, with the reason in one sentence."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model folder that was looked at and found fit to open.
+
+    Args:
+        folder: where it is.
+        config: its config.json.
+        shards: its safetensors files, in the order of their names.
+        places: parameter name -> the shard that holds it.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    shards: tuple[Path, ...]
+    places: Mapping[str, Path]
+
+    def sha256(self) -> str:
+        """Hash of everything that decides what the model computes: config, weights, tokenizer."""
+        digest = hashlib.sha256()
+        named = {"config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt"}
+        for file in sorted(p for p in self.folder.iterdir() if p.name in named or p in self.shards):
+            digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+        return digest.hexdigest()
+
+
+def sha256_of(file: Path) -> str:
+    """Hash of a file's bytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def look_at(address: str | Path, *, online: bool = False) -> Checkpoint:
+    """Look at a model folder, or the cached copy of a hub id, without loading it.
+
+    Raises:
+        Untrusted: not there, pickled weights, code of its own, a cut or inconsistent safetensors file, a file outside the
+            folder. The sentence names the file.
+    """
+    folder = _folder(str(address), online=online)
+    config = _json(folder / "config.json", "a model folder needs a config.json")
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).exists() and "auto_map" in _json(folder / name, ""):
+            raise Untrusted(f"{folder / name} asks to run code of its own (auto_map), which is never done here")
+    shards, places = _shards(folder)
+    return Checkpoint(folder, config, shards, places)
+
+
+def tensors(
+    files: Path | Checkpoint, *, device: str = "cpu", dtype: torch.dtype | None = None, finite: bool = True
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Read a safetensors file, or a checkpoint shard by shard, tensor by tensor from the mapped file.
+
+    Args:
+        files: what to read.
+        device: where the tensors go.
+        dtype: floating tensors are converted to it; None keeps what is stored.
+        finite: refuse a tensor that holds NaN or infinity.
+
+    Raises:
+        Untrusted: not a whole safetensors file, or not finite; names file and tensor.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    for shard in files.shards if isinstance(files, Checkpoint) else (files,):
+        if not shard.is_file():
+            raise Untrusted(f"{shard} does not exist")
+        try:
+            with safe_open(shard, framework="pt", device=device) as opened:
+                for name in sorted(opened.keys()):
+                    tensor = opened.get_tensor(name)
+                    if finite and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                        raise Untrusted(f"{shard} holds NaN or infinity in {name}; a model must be finite")
+                    yield name, tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        except SafetensorError as error:
+            raise Untrusted(f"{shard} is not a whole safetensors file: {error}") from error
+
+
+def causal_lm(
+    checkpoint: Checkpoint, *, device: str = "cpu", dtype: str = "auto", attention: str = "sdpa"
+) -> tuple[Any, Any]:
+    """Open a causal language model and its tokenizer.
+
+    Args:
+        checkpoint: from `look_at`.
+        device: "cpu", "cuda", ...
+        dtype: "auto" (as stored), "float32", "bfloat16", "float16".
+        attention: the attention implementation of transformers.
+
+    Returns:
+        (model in evaluation mode, tokenizer or None if the folder has none).
+
+    Raises:
+        Untrusted: weights not finite, or missing, or the tokenizer knows tokens that the model does not.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    for _ in tensors(checkpoint):  # reads every weight once: cut files and NaN are found before anything is built
+        pass
+    folder = str(checkpoint.folder)
+    common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, attn_implementation=attention, use_safetensors=True, output_loading_info=True, **common
+        )
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        raise Untrusted(f"{folder} does not open as a causal language model: {str(error).splitlines()[0]}") from error
+    if report["missing_keys"]:
+        raise Untrusted(f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}; is it a causal LM?")
+    tokenizer = None
+    if any((checkpoint.folder / n).exists() for n in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **common)
+        rows = model.get_input_embeddings().weight.shape[0]
+        if len(tokenizer) > rows:
+            raise Untrusted(f"the tokenizer in {folder} knows {len(tokenizer):,} tokens, but the model embeds only {rows:,}")
+    return model.to(device).eval(), tokenizer
+
+
+def _folder(address: str, *, online: bool) -> Path:
+    folder = Path(address).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise Untrusted(f"{folder} is a file; a model is a folder with config.json and safetensors")
+    if address.count("/") != 1 or address.startswith((".", "/", "~")):
+        raise Untrusted(f"the model folder {address} does not exist")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+        return Path(snapshot_download(address, local_files_only=not online, allow_patterns=patterns))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as error:
+        raise Untrusted(
+            f"there is no folder {address}, and no model of that name in the hub's cache on this machine; "
+            "pass a folder, or download it first"
+        ) from error
+
+
+def _json(file: Path, otherwise: str) -> dict[str, Any]:
+    if not file.is_file():
+        raise Untrusted(f"{file} does not exist; {otherwise}" if otherwise else f"{file} does not exist")
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Untrusted(f"{file} is not JSON: {error}") from error
+    if not isinstance(read, dict):
+        raise Untrusted(f"{file} must hold one JSON object")
+    return read
+
+
+def _shards(folder: Path) -> tuple[tuple[Path, ...], dict[str, Path]]:
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        mapped = _json(index, "").get("weight_map")
+        if not isinstance(mapped, dict) or not all(isinstance(v, str) for v in mapped.values()):
+            raise Untrusted(f"{index} has no weight_map from parameter to file")
+        names = sorted(set(mapped.values()))
+    else:
+        mapped = None
+        names = sorted(p.name for p in folder.glob("*.safetensors"))
+    if not names:
+        pickled = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
+        if pickled:
+            raise Untrusted(
+                f"{folder} holds its weights as a pickle ({pickled[0]}), which can run any code when it is read; "
+                "save the model again with safe_serialization=True"
+            )
+        raise Untrusted(f"{folder} holds no safetensors file")
+    places: dict[str, Path] = {}
+    for name in names:
+        shard = folder / name
+        if Path(name).name != name:
+            raise Untrusted(f"{index} names {name}, which lies outside the folder")
+        if not shard.is_file():
+            raise Untrusted(f"{shard} does not exist, but {index.name} names it")
+        try:
+            with safe_open(shard, framework="numpy") as opened:
+                places.update(dict.fromkeys(opened.keys(), shard))
+        except SafetensorError as error:
+            raise Untrusted(f"{shard} is not a whole safetensors file: {error}") from error
+    if mapped is not None:
+        for parameter, name in mapped.items():
+            if places.get(parameter) != folder / name:
+                raise Untrusted(f"{index} says that {parameter} lies in {name}, but it does not")
+    return tuple(folder / name for name in names), places

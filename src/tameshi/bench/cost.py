@@ -1,0 +1,72 @@
+"""What a measurement costs: CPU and wall seconds, memory above what was there before, and how busy the machine was.
+
+On Linux the kernel keeps the highest memory use of a process and lets it be reset (`/proc/self/clear_refs`), so that the
+peak is exact and costs nothing. Elsewhere it is None: unknown, not zero.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from tameshi.nouns import Cost
+
+T = TypeVar("T")
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def measured(work: Callable[[], T]) -> tuple[T, Cost]:
+    """Do the work and say what it cost."""
+    memory = _start_memory()
+    cuda = _cuda()
+    if cuda is not None:
+        cuda.reset_peak_memory_stats()
+        cuda_before = cuda.memory_allocated()
+    machine = psutil.cpu_times()
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = work()
+    cpu_seconds, wall_seconds = time.process_time() - cpu, time.perf_counter() - wall
+    cost = Cost(
+        cpu_seconds=cpu_seconds,
+        wall_seconds=wall_seconds,
+        peak_bytes=None if memory is None else max(0, _kilobytes("VmHWM") * 1024 - memory),
+        cuda_bytes=None if cuda is None else int(cuda.max_memory_allocated() - cuda_before),
+        busy=_others(machine, psutil.cpu_times(), cpu_seconds),
+    )
+    return result, cost
+
+
+def _kilobytes(name: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name + ":"))
+    return int(line.split()[1])
+
+
+def _start_memory() -> int | None:
+    """Reset the kernel's peak and return the bytes held now; None where this cannot be done."""
+    try:
+        with _RESET.open("w") as reset:  # a switch of the kernel, not a file
+            reset.write("5")
+        return _kilobytes("VmRSS") * 1024
+    except (OSError, StopIteration):
+        return None
+
+
+def _cuda() -> Any:
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
+
+
+def _others(before: Any, after: Any, own: float) -> float | None:
+    idle = {"idle", "iowait"}
+    names = [name for name in before._fields if name not in {"guest", "guest_nice"}]
+    spent = {name: getattr(after, name) - getattr(before, name) for name in names}
+    total = sum(spent.values())
+    if total < 0.1:  # the kernel counts in hundredths of a second
+        return None
+    used = total - sum(v for name, v in spent.items() if name in idle)
+    return min(1.0, max(0.0, (used - own) / total))

@@ -1,0 +1,1 @@
+"""How a check is run, stored, judged and reported; knows no paper."""

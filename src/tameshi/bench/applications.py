@@ -9,8 +9,9 @@ import tameshi.checks
 
 
 def names(slug: str) -> list[str]:
-    """"SLUG" and "SLUG NAME" for each `@apply` in a paper's file, read from its source without running it."""
-    file = Path(tameshi.checks.__path__[0]) / f"{slug.replace('-', '_')}.py"
+    """ "SLUG" and "SLUG NAME" for each `@apply` in a paper's file, read from its source without running it."""
+    places = (Path(folder) / f"{slug.replace('-', '_')}.py" for folder in tameshi.checks.__path__)
+    file = next(place for place in places if place.is_file())
     found = []
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         for call in node.decorator_list if isinstance(node, ast.FunctionDef) else []:

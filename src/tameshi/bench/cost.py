@@ -69,4 +69,4 @@ def _others(before: Any, after: Any, own: float) -> float | None:
     if total < 0.1:  # the kernel counts in hundredths of a second
         return None
     used = total - sum(v for name, v in spent.items() if name in idle)
-    return min(1.0, max(0.0, (used - own) / total))
+    return float(min(1.0, max(0.0, (used - own) / total)))

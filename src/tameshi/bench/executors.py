@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Protocol
 
 from tameshi.bench.cost import measured
@@ -132,7 +133,11 @@ class Processes:
             raise JobFailed(f"a worker for {worker.job.check} ended before it measured anything ({worker.ending})")
         lost[measuring.key] = lost.get(measuring.key, 0) + 1
         if late or lost[measuring.key] > RETRIES:
-            reason = f"took longer than {self._time_limit:g} s and was ended" if late else f"its worker was lost ({worker.ending})"
+            reason = (
+                f"took longer than {self._time_limit:g} s and was ended"
+                if late
+                else f"its worker was lost ({worker.ending})"
+            )
             emit(replace(measuring, error=reason))
             return [replace(worker.job, done=worker.job.done | worker.finished | {measuring.key})]
         return [replace(worker.job, done=worker.job.done | worker.finished)]
@@ -288,7 +293,7 @@ def _measure(row: Row, measurement: Measurement) -> Row:
         where = error.__traceback__
         while where is not None and where.tb_next is not None:
             where = where.tb_next
-        place = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
+        place = f" ({Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno})" if where else ""
         return replace(row, error=f"{type(error).__name__}: {error}{place}")
 
 

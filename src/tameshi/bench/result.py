@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tameshi.bench.judge import Verdict, verdict_from_json
 from tameshi.bench.store import Run
+from tameshi.bench.verdicts import Verdict, from_json, to_json
 from tameshi.doors.screen import plain
 from tameshi.nouns import Items, Missing, Rows
 
@@ -39,12 +39,14 @@ class Result:
     @classmethod
     def of(cls, run: Run, rows: Rows, store: Path) -> Result:
         """Put together what the store holds."""
-        return cls(run, rows, {claim: verdict_from_json(v) for claim, v in run.verdicts.items()}, store)
+        return cls(run, rows, {claim: from_json(v) for claim, v in run.verdicts.items()}, store)
 
     @property
     def errors(self) -> list[str]:
         """One line for each measurement that did not end well."""
-        return [f"{row.method} {_conditions(row.conditions)} seed {row.seed}: {row.error}" for row in self.rows if row.error]
+        return [
+            f"{row.method} {_conditions(row.conditions)} seed {row.seed}: {row.error}" for row in self.rows if row.error
+        ]
 
     def table(self, claims: Mapping[str, str] | None = None, *, lang: str = "en") -> Table:
         """The verdicts as a Rich table.
@@ -87,7 +89,10 @@ class Result:
                 numbers = rows.numbers(metric)
                 shown = f"{rows.mean(metric):.4g}" if numbers else "missing"
                 table.add_row(
-                    *(Text(plain(t)) for t in (check, method, conditions, metric)), shown, str(len(numbers)), f"{seconds:.2f}"
+                    *(Text(plain(t)) for t in (check, method, conditions, metric)),
+                    shown,
+                    str(len(numbers)),
+                    f"{seconds:.2f}",
                 )
         return table
 
@@ -104,14 +109,17 @@ class Result:
                     missing = number.reason if isinstance(number, Missing) else None
                     lines.append(
                         about
-                        | {"metric": metric, "item": item, "value": float("nan") if missing else number, "missing": missing}
+                        | {
+                            "metric": metric,
+                            "item": item,
+                            "value": float("nan") if missing else number,
+                            "missing": missing,
+                        }
                     )
         return pandas.DataFrame(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Run, verdicts and the mean of every metric, for `--json`."""
-        from tameshi.bench.judge import verdict_to_json
-
         means = [
             {
                 "check": check,
@@ -128,7 +136,7 @@ class Result:
             "status": self.run.status,
             "rows": self.run.row_count,
             "errors": self.errors,
-            "verdicts": {claim: verdict_to_json(v) for claim, v in sorted(self.verdicts.items())},
+            "verdicts": {claim: to_json(v) for claim, v in sorted(self.verdicts.items())},
             "measurements": means,
             **self.run.facts,
         }

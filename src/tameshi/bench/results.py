@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tameshi.bench.exchange import read_run
-from tameshi.bench.judge import verdict_from_json
 from tameshi.bench.result import figure
 from tameshi.bench.store import Run, Store
+from tameshi.bench.verdicts import from_json
 from tameshi.doors.screen import plain
 
 HEAD = {
@@ -56,14 +56,18 @@ def table(runs: Mapping[str, Run], *, lang: str = "en") -> str:
             if claim.id not in run.verdicts:
                 parts.append(_line([claim.id, claim.statement[lang], claim.figure[lang], "–", "–", "–", "–"]))
                 continue
-            v = verdict_from_json(run.verdicts[claim.id])
+            v = from_json(run.verdicts[claim.id])
             outcome = f"**{WORDS[lang].get(v.outcome, v.outcome)}**"
             n = f"{v.n} {WORDS[lang].get(v.unit, v.unit)}" if v.n else "–"
-            parts.append(_line([claim.id, claim.statement[lang], claim.figure[lang], figure(v), v.reads[lang], n, outcome]))
+            parts.append(
+                _line([claim.id, claim.statement[lang], claim.figure[lang], figure(v), v.reads[lang], n, outcome])
+            )
     waiting = [slug for slug in shelf if slug not in runs]
     named = ", ".join(waiting)
     parts.append(
-        f"\n## Not checked yet\n\n{len(waiting)} papers: {named}\n" if lang == "en" else f"\n## 未検証\n\n{len(waiting)}本: {named}\n"
+        f"\n## Not checked yet\n\n{len(waiting)} papers: {named}\n"
+        if lang == "en"
+        else f"\n## 未検証\n\n{len(waiting)}本: {named}\n"
     )
     return "".join(parts)
 

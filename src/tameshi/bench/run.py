@@ -21,15 +21,15 @@ from typing import Any
 
 import psutil
 
-import tameshi
+import tameshi.checks
 from tameshi.bench.executors import Executor, Inline, Job, Processes, walk
-from tameshi.bench.judge import judge, verdict_to_json
+from tameshi.bench.judge import judge
 from tameshi.bench.result import Result
 from tameshi.bench.shelf import stand
 from tameshi.bench.signature import Parameter, parameters
 from tameshi.bench.store import Run, Store
+from tameshi.bench.verdicts import to_json
 from tameshi.nouns import Row
-
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ def plan(
     plain = {name: _jsonable(value) for job in jobs for name, value in job.options.items() if name not in opened}
     decided = {
         "slug": slug,
-        "jobs": [[job.check, job.seed, {k: v for k, v in _jsonable(job.options).items() if k not in opened}] for job in jobs],
+        "jobs": [
+            [job.check, job.seed, {k: v for k, v in _jsonable(job.options).items() if k not in opened}] for job in jobs
+        ],
         "subjects": {name: fingerprints for name, (_, fingerprints) in opened.items()},
         "dtype": dtype,
         "device": device_of(device),
@@ -169,7 +171,7 @@ def execute(
         store.finish(run.id, {}, status="stopped")
         return result_of(store, run.id)
     verdicts = judge(stand(planned.slug).rules, store.rows(run.id))
-    store.finish(run.id, {claim: verdict_to_json(verdict) for claim, verdict in verdicts.items()})
+    store.finish(run.id, {claim: to_json(verdict) for claim, verdict in verdicts.items()})
     return result_of(store, run.id)
 
 
@@ -224,7 +226,9 @@ def run_check(
 def unknown_option(slug: str, name: str, known: Sequence[str]) -> str:
     """The sentence for an option that a paper's checks do not have."""
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean --{near[0].replace('_', '-')}?" if near else f"it has --{', --'.join(known).replace('_', '-')}"
+    hint = (
+        f"did you mean --{near[0].replace('_', '-')}?" if near else f"it has --{', --'.join(known).replace('_', '-')}"
+    )
     return f"the check of {slug} has no option --{name.replace('_', '-')}; {hint}"
 
 
@@ -285,9 +289,9 @@ def _jsonable(value: Any) -> Any:
 def code_fingerprint() -> str:
     """Hash of tameshi's own sources: rows measured by other code are never mixed into a run."""
     digest = hashlib.sha256()
-    root = Path(tameshi.__file__).parent
-    for file in sorted(root.rglob("*.py")):
-        digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+    for root in (Path(tameshi.__file__).parent, *map(Path, tameshi.checks.__path__[1:])):
+        for file in sorted(root.rglob("*.py")):
+            digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -314,5 +318,3 @@ def machine() -> dict[str, Any]:
     if torch is not None and torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()
     return found
-
-

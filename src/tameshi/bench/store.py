@@ -259,7 +259,9 @@ class Store:
         where, args = ("WHERE slug=?", [slug]) if slug else ("", [])
         bound = f"LIMIT {int(limit)}" if limit is not None else ""
         with self._explained():
-            found = self._connection.execute(f"SELECT {_RUN} FROM runs {where} ORDER BY started DESC, id DESC {bound}", args)
+            found = self._connection.execute(
+                f"SELECT {_RUN} FROM runs {where} ORDER BY started DESC, id DESC {bound}", args
+            )
             return [_run(line) for line in found.fetchall()]
 
     def run(self, run_id: str) -> Run:
@@ -270,7 +272,9 @@ class Store:
         """
         with self._explained():
             if run_id == "last":
-                found = self._connection.execute(f"SELECT {_RUN} FROM runs ORDER BY started DESC, id DESC LIMIT 1").fetchall()
+                found = self._connection.execute(
+                    f"SELECT {_RUN} FROM runs ORDER BY started DESC, id DESC LIMIT 1"
+                ).fetchall()
             else:
                 found = self._connection.execute(
                     f"SELECT {_RUN} FROM runs WHERE id=? OR substr(id, 1, ?)=? ORDER BY id=? DESC LIMIT 3",
@@ -292,7 +296,16 @@ class Store:
                 values.setdefault(key, {})[metric] = values_from_json(f'{{"v": {value}}}')["v"]
             columns = "key, check_name, method, conditions, seed, block, cost, error"
             return Rows(
-                Row(name, method, json.loads(conditions), seed, block, values.get(key, {}), Cost(**json.loads(cost)), error)
+                Row(
+                    name,
+                    method,
+                    json.loads(conditions),
+                    seed,
+                    block,
+                    values.get(key, {}),
+                    Cost(**json.loads(cost)),
+                    error,
+                )
                 for key, name, method, conditions, seed, block, cost, error in self._connection.execute(
                     f"SELECT {columns} FROM rows WHERE run=? ORDER BY key", (run_id,)
                 )
@@ -317,7 +330,9 @@ class Store:
     def alive(self, run_id: str) -> bool:
         """Whether the process that works on a run still lives."""
         with self._explained():
-            pid, started = self._connection.execute("SELECT pid, pid_started FROM runs WHERE id=?", (run_id,)).fetchone()
+            pid, started = self._connection.execute(
+                "SELECT pid, pid_started FROM runs WHERE id=?", (run_id,)
+            ).fetchone()
         if pid is None or pid == os.getpid() or not psutil.pid_exists(pid):
             return False
         try:
@@ -349,7 +364,8 @@ _RUN = "id, slug, identity, status, started, finished, row_count, error_count, f
 
 
 def _run(line: Sequence[Any]) -> Run:
-    return Run(*line[:8], json.loads(line[8]), json.loads(line[9]))
+    run_id, slug, identity, status, started, finished, rows, errors, facts, verdicts = line
+    return Run(run_id, slug, identity, status, started, finished, rows, errors, json.loads(facts), json.loads(verdicts))
 
 
 def _now() -> str:

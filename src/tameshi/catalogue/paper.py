@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -84,7 +85,9 @@ class Paper(_Strict):
     authors: Annotated[tuple[Text, ...], Field(min_length=1)]
     date: date
     date_precision: Literal["day", "month"]
-    categories: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[a-z-]+(\.[A-Za-z-]+)?$")], ...], Field(min_length=1)]
+    categories: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^[a-z-]+(\.[A-Za-z-]+)?$")], ...], Field(min_length=1)
+    ]
     venue: Text | None = None
     wing: Wing
     code: tuple[Code, ...] = ()
@@ -135,10 +138,17 @@ def load(file: Path) -> Paper:
         raise CatalogueError(f"{file.name}: {field}: {first['msg']}") from error
 
 
+def _files() -> dict[str, Path]:
+    """slug -> file, ours and those of the folder that TAMESHI_SHELF names."""
+    own = os.environ.get("TAMESHI_SHELF")
+    folders = [FOLDER, *([Path(own).expanduser() / "papers"] if own else [])]
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("*.toml"))}
+
+
 @cache
-def papers(folder: Path = FOLDER) -> Mapping[str, Paper]:
+def papers() -> Mapping[str, Paper]:
     """Every paper on the shelf, by slug, in alphabetical order."""
-    return {file.stem: load(file) for file in sorted(folder.glob("*.toml"))}
+    return {slug: load(file) for slug, file in sorted(_files().items())}
 
 
 def paper(slug: str) -> Paper:
@@ -147,10 +157,10 @@ def paper(slug: str) -> Paper:
     Raises:
         ValueError: there is none of that name.
     """
-    file = FOLDER / f"{slug}.toml"
-    if not file.is_file():
+    files = _files()
+    if slug not in files:
         raise ValueError(f"there is no paper {slug!r} on the shelf")
-    return load(file)
+    return load(files[slug])
 
 
 def found(

@@ -63,7 +63,9 @@ def runs(
 
 def report(
     run: Annotated[str, typer.Argument(help="a run's id, the beginning of one, or 'last'")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="the HTML file; by default RUN.html here")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="the HTML file; by default RUN.html here")
+    ] = None,
     lang: Annotated[str, typer.Option(help="en or ja", metavar="en|ja")] = "en",
 ) -> None:
     """Write a run as one self-contained HTML file: verdicts, plots, tables, environment, how to repeat it."""
@@ -78,8 +80,12 @@ def report(
 
 
 def results(
-    source: Annotated[Path | None, typer.Option("--from", help="folder of exported runs; by default your store")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="write Markdown to this file instead of printing it")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="folder of exported runs; by default your store")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="write Markdown to this file instead of printing it")
+    ] = None,
     lang: Annotated[str, typer.Option(help="en or ja", metavar="en|ja")] = "en",
 ) -> None:
     """One line a claim: the paper's figure, ours, the verdict; from the newest finished run of each paper."""

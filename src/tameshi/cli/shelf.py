@@ -134,7 +134,10 @@ def show(
     for claim in p.claims:
         verdict = last[1].get(claim.id)
         state = words[verdict["outcome"]] if verdict else words["never"] if is_built else words["not built"]
-        table.add_row(Text(f"{claim.id}  {claim.statement[lang]}"), *(Text(t) for t in (claim.metric[lang], claim.figure[lang], state)))
+        table.add_row(
+            Text(f"{claim.id}  {claim.statement[lang]}"),
+            *(Text(t) for t in (claim.metric[lang], claim.figure[lang], state)),
+        )
     console.print(table)
     console.print(Text(words["how"], style="bold"))
     console.print(how(p, lang))
@@ -190,4 +193,8 @@ def last_verdicts(slug: str) -> tuple[str | None, Mapping[str, Any]]:
 
 def paper_json(p: Paper, checked: set[str]) -> dict[str, Any]:
     """A paper as JSON, with whether its check is built."""
-    return {"slug": p.slug, "check_built": p.slug in checked, **p.model_dump(mode="json", exclude={"slug"}, exclude_none=True)}
+    return {
+        "slug": p.slug,
+        "check_built": p.slug in checked,
+        **p.model_dump(mode="json", exclude={"slug"}, exclude_none=True),
+    }

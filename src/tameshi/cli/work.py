@@ -89,7 +89,9 @@ def _check_command(slugs: Sequence[str]) -> Callable[..., None]:
             raise ValueError("name at least one paper, or --all; `tameshi papers` lists them")
         language(lang)
         chosen = _read(options, given)
-        plans = _plans(slugs, chosen, seeds=seeds, first_seed=seed, only=only, device=device, dtype=dtype, online=online)
+        plans = _plans(
+            slugs, chosen, seeds=seeds, first_seed=seed, only=only, device=device, dtype=dtype, online=online
+        )
         results = _run_all(plans, on=on, time_limit=time_limit, fresh=fresh, lang=lang, quiet=json)
         _show(results, output=output, json=json, lang=lang)
         if strict and any(v.outcome == "fails" for result in results for v in result.verdicts.values()):
@@ -100,7 +102,9 @@ def _check_command(slugs: Sequence[str]) -> Callable[..., None]:
     told = "\n\n".join(f"{one.name}: {summary(one.function)}" for slug in slugs for one in stand(slug).checks)
     run.__doc__ = told or check.__doc__
     common = {
-        "papers": Annotated[list[str] | None, typer.Argument(metavar="SLUG...", help="papers: slugs, arXiv ids or addresses")],
+        "papers": Annotated[
+            list[str] | None, typer.Argument(metavar="SLUG...", help="papers: slugs, arXiv ids or addresses")
+        ],
         "all_papers": Annotated[bool, typer.Option("--all", help="every paper whose check is built")],
         "seeds": Annotated[int | None, typer.Option(help="how many seeds; by default as many as each check asks for")],
         "seed": Annotated[int, typer.Option(help="the first seed")],
@@ -108,10 +112,16 @@ def _check_command(slugs: Sequence[str]) -> Callable[..., None]:
         "device": Annotated[str, typer.Option(help="auto, cpu, cuda, mps", metavar="DEVICE")],
         "dtype": Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16", metavar="DTYPE")],
         "online": Annotated[bool, typer.Option("--online", help="let a hub id be downloaded")],
-        "on": Annotated[str, typer.Option(help="where: auto, inline, processes:N, ray, ray://HOST:PORT", metavar="WHERE")],
-        "time_limit": Annotated[float | None, typer.Option(help="seconds that one measurement may take", metavar="SECONDS")],
+        "on": Annotated[
+            str, typer.Option(help="where: auto, inline, processes:N, ray, ray://HOST:PORT", metavar="WHERE")
+        ],
+        "time_limit": Annotated[
+            float | None, typer.Option(help="seconds that one measurement may take", metavar="SECONDS")
+        ],
         "fresh": Annotated[bool, typer.Option("--fresh/--resume", help="begin anew, or go on with an unfinished run")],
-        "output": Annotated[str | None, typer.Option(help="also write report, rows and JSON into this folder", metavar="DIR")],
+        "output": Annotated[
+            str | None, typer.Option(help="also write report, rows and JSON into this folder", metavar="DIR")
+        ],
         "json": Annotated[bool, typer.Option("--json", help="print JSON")],
         "strict": Annotated[bool, typer.Option("--strict", help="exit 1 if a claim fails")],
         "lang": Annotated[str, typer.Option(help="en or ja", metavar="en|ja")],
@@ -137,7 +147,9 @@ def _plans(slugs: Sequence[str], chosen: Mapping[str, Any], **common: Any) -> li
     return made
 
 
-def _run_all(plans: Sequence[Plan], *, on: str, time_limit: float | None, fresh: bool, lang: str, quiet: bool) -> list[Result]:
+def _run_all(
+    plans: Sequence[Plan], *, on: str, time_limit: float | None, fresh: bool, lang: str, quiet: bool
+) -> list[Result]:
     from tameshi.bench.run import execute
     from tameshi.bench.store import Store
 
@@ -188,9 +200,23 @@ class _progress:
     """A bar on stderr with the time left; nothing where stderr is no terminal."""
 
     def __init__(self, planned: Plan) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=err(), transient=True, disable=not sys.stderr.isatty())
         self._task = self._bar.add_task(planned.slug, total=planned.units)
 
@@ -302,7 +328,9 @@ def apply(context: typer.Context) -> None:
     if chosen is None:
         raise ValueError(f"tameshi apply {slug} needs one of: {', '.join(by_name)}")
     others = [f"{slug} {name}" for name in by_name if name and name != chosen.name]
-    _typer_app(_apply_command(shelf, chosen.function, others), "")(rest, prog_name=f"tameshi apply {slug} {chosen.name}".strip())
+    _typer_app(_apply_command(shelf, chosen.function, others), "")(
+        rest, prog_name=f"tameshi apply {slug} {chosen.name}".strip()
+    )
 
 
 def _apply_command(shelf: Stand, function: Callable[..., Any], others: Sequence[str]) -> Callable[..., None]:
@@ -371,7 +399,10 @@ def _typer_app(function: Callable[..., None], name: str) -> typer.Typer:
 
 
 def _sign(
-    function: Callable[..., None], options: Mapping[str, Parameter], common: Mapping[str, Any], defaults: Mapping[str, Any]
+    function: Callable[..., None],
+    options: Mapping[str, Parameter],
+    common: Mapping[str, Any],
+    defaults: Mapping[str, Any],
 ) -> None:
     """Give a function the signature that Typer reads: the paper's options first, then the common ones."""
     signed: dict[str, tuple[Any, Any]] = {}
@@ -397,9 +428,13 @@ def _annotated(parameter: Parameter) -> Any:
     if parameter.positional and parameter.required and parameter.shape == "one":
         return Annotated[str | None, typer.Argument(help=told, metavar=parameter.name.upper(), show_default=False)]
     if parameter.positional and parameter.required:
-        return Annotated[list[str] | None, typer.Argument(help=told, metavar=f"{parameter.name.upper()}...", show_default=False)]
+        return Annotated[
+            list[str] | None, typer.Argument(help=told, metavar=f"{parameter.name.upper()}...", show_default=False)
+        ]
     if parameter.type is bool and parameter.shape == "one":
-        return Annotated[bool | None, typer.Option(f"{parameter.option}/--no-{parameter.option[2:]}", help=told, show_default=False)]
+        return Annotated[
+            bool | None, typer.Option(f"{parameter.option}/--no-{parameter.option[2:]}", help=told, show_default=False)
+        ]
     names = [parameter.option, *(["-o"] if parameter.name == "output" else [])]
     return Annotated[list[str] | None, typer.Option(*names, help=told, metavar=parameter.metavar, show_default=False)]
 

@@ -38,7 +38,14 @@ class Checkpoint:
     def sha256(self) -> str:
         """Hash of everything that decides what the model computes: config, weights, tokenizer."""
         digest = hashlib.sha256()
-        named = {"config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt"}
+        named = {
+            "config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "tokenizer.model",
+            "vocab.json",
+            "merges.txt",
+        }
         for file in sorted(p for p in self.folder.iterdir() if p.name in named or p in self.shards):
             digest.update(f"{file.name} {sha256_of(file)}\n".encode())
         return digest.hexdigest()
@@ -121,19 +128,24 @@ def causal_lm(
     folder = str(checkpoint.folder)
     common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation=attention, use_safetensors=True, output_loading_info=True, **common
         )
+        model, report = loaded
     except (ValueError, OSError, RuntimeError, KeyError) as error:
         raise Untrusted(f"{folder} does not open as a causal language model: {str(error).splitlines()[0]}") from error
     if report["missing_keys"]:
-        raise Untrusted(f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}; is it a causal LM?")
+        raise Untrusted(
+            f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}; is it a causal LM?"
+        )
     tokenizer = None
     if any((checkpoint.folder / n).exists() for n in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         tokenizer = AutoTokenizer.from_pretrained(folder, **common)
         rows = model.get_input_embeddings().weight.shape[0]
         if len(tokenizer) > rows:
-            raise Untrusted(f"the tokenizer in {folder} knows {len(tokenizer):,} tokens, but the model embeds only {rows:,}")
+            raise Untrusted(
+                f"the tokenizer in {folder} knows {len(tokenizer):,} tokens, but the model embeds only {rows:,}"
+            )
     return model.to(device).eval(), tokenizer
 
 

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, overload
 
 Scalar = str | int | float | bool
@@ -175,16 +176,24 @@ class Rows(Sequence[Row]):
         return iter(self._rows)
 
     def where(
-        self, *, check: str | None = None, method: str | None = None, metric: str | None = None, **conditions: Scalar
+        self,
+        conditions: Mapping[str, Scalar] = MappingProxyType({}),
+        /,
+        *,
+        check: str | None = None,
+        method: str | None = None,
+        metric: str | None = None,
+        **more: Scalar,
     ) -> Rows:
         """The rows that fit all that is named. A condition that a row does not have does not fit."""
+        wanted = {**conditions, **more}
         return Rows(
             row
             for row in self._rows
             if (check is None or row.check == check)
             and (method is None or row.method == method)
             and (metric is None or metric in row.values)
-            and all(name in row.conditions and row.conditions[name] == value for name, value in conditions.items())
+            and all(name in row.conditions and row.conditions[name] == value for name, value in wanted.items())
         )
 
     @property

@@ -36,6 +36,7 @@ class Rule:
     """What all rules share.
 
     Args:
+        claim: id of the claim in the catalogue.
         check: which check's rows are read; None where the metric occurs in only one.
         where: only rows taken under these conditions.
         each: the rule must hold at every value of these conditions, each judged by itself.
@@ -44,6 +45,7 @@ class Rule:
         unit: what is independent: "item" (pair by item and seed) or "seed" (one mean per seed).
     """
 
+    claim: str = field(kw_only=False)
     check: str | None = None
     where: Mapping[str, Scalar] = field(default_factory=dict)
     each: tuple[str, ...] = ()
@@ -57,7 +59,6 @@ class Beats(Rule):
     """The method is better than every baseline, by a difference or a ratio.
 
     Args:
-        claim: id of the claim in the catalogue.
         method, baseline: as in the rows; several baselines must all be beaten.
         metric: what is compared.
         better: which direction is good.
@@ -65,7 +66,6 @@ class Beats(Rule):
         gap_to: a method whose value is taken off first, item by item: the comparison is then of the gaps to it.
     """
 
-    claim: str
     method: str
     baseline: str | tuple[str, ...]
     metric: str
@@ -83,7 +83,6 @@ class Reaches(Rule):
         share: of the target; 0.9 with better="higher" means at least nine tenths of it.
     """
 
-    claim: str
     method: str
     target: float | str
     metric: str
@@ -95,7 +94,6 @@ class Reaches(Rule):
 class Within(Rule):
     """The method is at most `margin` worse than the reference (non-inferiority), in the metric's unit."""
 
-    claim: str
     method: str
     reference: str
     metric: str
@@ -110,7 +108,6 @@ class Orders(Rule):
     Read as the rank correlation of condition and metric within each item or seed: it must be above `at_least` on average.
     """
 
-    claim: str
     method: str
     metric: str
     along: str
@@ -122,7 +119,6 @@ class Orders(Rule):
 class Correlates(Rule):
     """Two metrics of the method agree in rank over items: Spearman's coefficient is at least `at_least`."""
 
-    claim: str
     method: str
     metric: str
     other: str
@@ -133,7 +129,6 @@ class Correlates(Rule):
 class AllOf(Rule):
     """A claim of several parts: holds if all hold, fails if one fails."""
 
-    claim: str
     rules: tuple[Rule, ...]
 
 
@@ -147,7 +142,6 @@ class OutOfReach(Rule):
         then: the rule that judges once rows for it exist.
     """
 
-    claim: str
     reason: Mapping[str, str]
     option: str
     then: Rule | None = None

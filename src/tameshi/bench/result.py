@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tameshi.bench.store import Run
+from tameshi.bench.store import Mean, Run, Store, shown
 from tameshi.bench.verdicts import Verdict, from_json, to_json
 from tameshi.doors.screen import plain
 from tameshi.nouns import Items, Missing, Rows
@@ -26,27 +28,35 @@ class Result:
 
     Args:
         run: the stored run.
-        rows: all of its rows.
         verdicts: claim -> verdict; empty if the run was stopped before its end.
+        means: for every method, condition and metric the mean.
+        errors: one line for each measurement that did not end well (at most 100).
         store: path of the store that holds it.
     """
 
     run: Run
-    rows: Rows
     verdicts: Mapping[str, Verdict]
+    means: Sequence[Mean]
+    errors: Sequence[str]
     store: Path
 
     @classmethod
-    def of(cls, run: Run, rows: Rows, store: Path) -> Result:
-        """Put together what the store holds."""
-        return cls(run, rows, {claim: from_json(v) for claim, v in run.verdicts.items()}, store)
+    def of(cls, store: Store, run_id: str) -> Result:
+        """Read a stored run; its rows are read when they are first asked for."""
+        run = store.run(run_id)
+        verdicts = {claim: from_json(v) for claim, v in run.verdicts.items()}
+        return cls(run, verdicts, store.means(run.id), store.errors(run.id), store.path)
 
-    @property
-    def errors(self) -> list[str]:
-        """One line for each measurement that did not end well."""
-        return [
-            f"{row.method} {_conditions(row.conditions)} seed {row.seed}: {row.error}" for row in self.rows if row.error
-        ]
+    @cached_property
+    def rows(self) -> Rows:
+        """All rows with all their values."""
+        with Store(self.store, make=False) as store:
+            return store.rows(self.run.id)
+
+    def sample(self, most: int) -> Rows:
+        """Of each method and condition at most so many rows, those of the first seeds: enough to draw."""
+        with Store(self.store, make=False) as store:
+            return store.rows(self.run.id, most=most)
 
     def table(self, claims: Mapping[str, str] | None = None, *, lang: str = "en") -> Table:
         """The verdicts as a Rich table.
@@ -83,17 +93,10 @@ class Result:
         table = Table(title_justify="left")
         for column in ("check", "method", "conditions", "metric", "mean", "n", "CPU s"):
             table.add_column(column, overflow="fold", justify="right" if column in {"mean", "n", "CPU s"} else "left")
-        for (check, method, conditions), rows in groups(self.rows).items():
-            seconds = sum(row.cost.cpu_seconds for row in rows) / len(rows)
-            for metric in sorted({name for row in rows for name in row.values}):
-                numbers = rows.numbers(metric)
-                shown = f"{rows.mean(metric):.4g}" if numbers else "missing"
-                table.add_row(
-                    *(Text(plain(t)) for t in (check, method, conditions, metric)),
-                    shown,
-                    str(len(numbers)),
-                    f"{seconds:.2f}",
-                )
+        for m in self.means:
+            words = (m.check, m.method, shown(m.conditions), m.metric)
+            mean = "missing" if m.mean is None else f"{m.mean:.4g}"
+            table.add_row(*(Text(plain(t)) for t in words), mean, str(m.n), f"{m.cpu_seconds:.2f}")
         return table
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -120,24 +123,14 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Run, verdicts and the mean of every metric, for `--json`."""
-        means = [
-            {
-                "check": check,
-                "method": method,
-                "conditions": dict(rows[0].conditions),
-                "means": {m: rows.mean(m) for m in sorted({n for r in rows for n in r.values}) if rows.numbers(m)},
-                "cpu_seconds": sum(r.cost.cpu_seconds for r in rows),
-            }
-            for (check, method, _), rows in groups(self.rows).items()
-        ]
         return {
             "run": self.run.id,
             "paper": self.run.slug,
             "status": self.run.status,
             "rows": self.run.row_count,
-            "errors": self.errors,
+            "errors": list(self.errors),
             "verdicts": {claim: to_json(v) for claim, v in sorted(self.verdicts.items())},
-            "measurements": means,
+            "measurements": [dataclasses.asdict(m) for m in self.means],
             **self.run.facts,
         }
 
@@ -158,15 +151,6 @@ class Result:
         return f"<table><caption>{html.escape(plain(self.run.id))}</caption>{head}{lines}</table>"
 
 
-def groups(rows: Rows) -> dict[tuple[str, str, str], Rows]:
-    """Rows that differ only in seed and block together, in the order of their keys."""
-    found: dict[tuple[str, str, str], list[Any]] = {}
-    for row in rows:
-        if row.error is None:
-            found.setdefault((row.check, row.method, _conditions(row.conditions)), []).append(row)
-    return {key: Rows(rows) for key, rows in found.items()}
-
-
 def figure(verdict: Verdict) -> str:
     """A verdict's figure with its interval, as it stands in tables."""
     if verdict.figure is None:
@@ -174,10 +158,6 @@ def figure(verdict: Verdict) -> str:
     if verdict.interval is None:
         return f"{verdict.figure:.3g}"
     return f"{verdict.figure:.3g} [{verdict.interval[0]:.3g}, {verdict.interval[1]:.3g}]"
-
-
-def _conditions(conditions: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in sorted(conditions.items()))
 
 
 WORDS = {

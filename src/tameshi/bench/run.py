@@ -169,16 +169,10 @@ def execute(
         raise
     if len(store.done(run.id)) + store.run(run.id).error_count < planned.units:
         store.finish(run.id, {}, status="stopped")
-        return result_of(store, run.id)
+        return Result.of(store, run.id)
     verdicts = judge(stand(planned.slug).rules, store.rows(run.id))
     store.finish(run.id, {claim: to_json(verdict) for claim, verdict in verdicts.items()})
-    return result_of(store, run.id)
-
-
-def result_of(store: Store, run_id: str) -> Result:
-    """A stored run as a `Result`."""
-    run = store.run(run_id)
-    return Result.of(run, store.rows(run.id), store.path)
+    return Result.of(store, run.id)
 
 
 def run_check(

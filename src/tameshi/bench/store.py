@@ -20,8 +20,8 @@ from typing import Any
 
 import psutil
 
-from tameshi.nouns import Cost, Items, Missing, Row, Rows
-from tameshi.nouns.rows import values_from_json
+from tameshi.nouns import Cost, Items, Missing, Row, Rows, Scalar, Value
+from tameshi.nouns.rows import key_of, values_from_json
 
 FORMAT = 1  # PRAGMA user_version; a store of another format is refused, never altered
 APPLICATION = 0x7A6D7368  # PRAGMA application_id, so that another program's database is recognised
@@ -35,15 +35,22 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_by_identity ON runs (identity, started);
 CREATE INDEX runs_by_slug ON runs (slug, started);
+CREATE INDEX runs_by_start ON runs (started, id);
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    check_name TEXT NOT NULL, method TEXT NOT NULL, conditions TEXT NOT NULL,
+    UNIQUE (run, check_name, method, conditions)
+);
 CREATE TABLE rows (
-    run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, key TEXT NOT NULL,
-    check_name TEXT NOT NULL, method TEXT NOT NULL, conditions TEXT NOT NULL, seed INTEGER NOT NULL, block INTEGER NOT NULL,
-    cost TEXT NOT NULL, error TEXT, PRIMARY KEY (run, key)
+    series INTEGER NOT NULL REFERENCES series (id) ON DELETE CASCADE, seed INTEGER NOT NULL, block INTEGER NOT NULL,
+    cpu_seconds REAL NOT NULL, wall_seconds REAL NOT NULL, peak_bytes INTEGER, cuda_bytes INTEGER, busy REAL, error TEXT,
+    PRIMARY KEY (series, seed, block)
 ) WITHOUT ROWID;
 CREATE TABLE cells (
-    run TEXT NOT NULL, key TEXT NOT NULL, metric TEXT NOT NULL, n INTEGER NOT NULL, missing INTEGER NOT NULL,
-    mean REAL, value TEXT NOT NULL,
-    PRIMARY KEY (run, key, metric), FOREIGN KEY (run, key) REFERENCES rows (run, key) ON DELETE CASCADE
+    series INTEGER NOT NULL, metric TEXT NOT NULL, seed INTEGER NOT NULL, block INTEGER NOT NULL,
+    n INTEGER NOT NULL, missing INTEGER NOT NULL, mean REAL, value TEXT NOT NULL,
+    PRIMARY KEY (series, metric, seed, block),
+    FOREIGN KEY (series, seed, block) REFERENCES rows (series, seed, block) ON DELETE CASCADE
 ) WITHOUT ROWID;
 """
 
@@ -77,6 +84,30 @@ class Run:
     error_count: int
     facts: Mapping[str, Any]
     verdicts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """What a metric of a method came to under one condition.
+
+    Args:
+        check, method, conditions, metric: which.
+        mean: over rows and items; None if all are missing.
+        n, missing, rows: numbers, missing values and rows behind it.
+        cpu_seconds: of a row, on average.
+        peak_bytes: of the costliest row; None where unknown.
+    """
+
+    check: str
+    method: str
+    conditions: Mapping[str, Scalar]
+    metric: str
+    mean: float | None
+    n: int
+    missing: int
+    rows: int
+    cpu_seconds: float
+    peak_bytes: int | None
 
 
 def home() -> Path:
@@ -202,22 +233,32 @@ class Store:
 
     def _insert(self, run_id: str, row: Row) -> bool:
         run = self._connection.execute
-        there = run("SELECT error FROM rows WHERE run=? AND key=?", (run_id, row.key)).fetchone()
+        series = self._series(run_id, row)
+        place = (series, row.seed, row.block)
+        there = run("SELECT error FROM rows WHERE series=? AND seed=? AND block=?", place).fetchone()
         if there is not None and (there[0] is None or row.error is not None):
             return False
         if there is not None:
-            run("DELETE FROM rows WHERE run=? AND key=?", (run_id, row.key))
-        cost = json.dumps(dataclasses.asdict(row.cost))
-        run(
-            "INSERT INTO rows (run, key, check_name, method, conditions, seed, block, cost, error) VALUES (?,?,?,?,?,?,?,?,?)",
-            (run_id, row.key, row.check, row.method, _conditions(row), row.seed, row.block, cost, row.error),
+            run("DELETE FROM rows WHERE series=? AND seed=? AND block=?", place)
+        run("INSERT INTO rows VALUES (?,?,?,?,?,?,?,?,?)", (*place, *dataclasses.astuple(row.cost), row.error))
+        self._connection.executemany(
+            "INSERT INTO cells VALUES (?,?,?,?,?,?,?,?)",
+            ((series, metric, row.seed, row.block, *_digest(value)) for metric, value in sorted(row.values.items())),
         )
-        run_many = self._connection.executemany
-        cells = ((run_id, row.key, metric, *_digest(value)) for metric, value in sorted(row.values.items()))
-        run_many("INSERT INTO cells (run, key, metric, n, missing, mean, value) VALUES (?,?,?,?,?,?,?)", cells)
         added, errors = int(there is None), int(row.error is not None) - int(there is not None)
         run("UPDATE runs SET row_count=row_count+?, error_count=error_count+? WHERE id=?", (added, errors, run_id))
         return True
+
+    def _series(self, run_id: str, row: Row) -> int:
+        about = (run_id, row.check, row.method, _conditions(row.conditions))
+        find = "SELECT id FROM series WHERE run=? AND check_name=? AND method=? AND conditions=?"
+        there = self._connection.execute(find, about).fetchone()
+        if there is None:
+            made = self._connection.execute(
+                "INSERT INTO series (run, check_name, method, conditions) VALUES (?,?,?,?)", about
+            )
+            return int(made.lastrowid or 0)
+        return int(there[0])
 
     def finish(self, run_id: str, verdicts: Mapping[str, Any], *, status: str = "finished") -> None:
         """Record the verdicts and that the run has come to its end (or was stopped)."""
@@ -286,36 +327,72 @@ class Store:
             raise ValueError(f"several runs begin with {run_id!r}: {found[0][0]}, {found[1][0]}, ...; write more of it")
         return _run(found[0])
 
-    def rows(self, run_id: str, *, metrics: Sequence[str] | None = None) -> Rows:
-        """The rows of a run with all their values (or only those of some metrics)."""
-        chosen = "" if metrics is None else f" AND metric IN ({','.join('?' * len(metrics))})"
+    def rows(self, run_id: str, *, most: int | None = None) -> Rows:
+        """The rows of a run with all their values.
+
+        Args:
+            run_id: of the run.
+            most: of each method and condition at most so many, those of the first seeds; None for all.
+        """
+        bound = "" if most is None else f"LIMIT {int(most)}"
+        found: list[Row] = []
         with self._explained():
-            values: dict[str, dict[str, Any]] = {}
-            cells = f"SELECT key, metric, value FROM cells WHERE run=?{chosen} ORDER BY key, metric"
-            for key, metric, value in self._connection.execute(cells, (run_id, *(metrics or ()))):
-                values.setdefault(key, {})[metric] = values_from_json(f'{{"v": {value}}}')["v"]
-            columns = "key, check_name, method, conditions, seed, block, cost, error"
-            return Rows(
-                Row(
-                    name,
-                    method,
-                    json.loads(conditions),
-                    seed,
-                    block,
-                    values.get(key, {}),
-                    Cost(**json.loads(cost)),
-                    error,
+            run = self._connection.execute
+            for series, check, method, conditions in run(_SERIES, (run_id,)).fetchall():
+                taken = f"SELECT * FROM rows WHERE series=? ORDER BY seed, block {bound}"
+                cells = (
+                    "SELECT seed, block, metric, value FROM cells WHERE series=? AND (seed, block) IN "
+                    f"(SELECT seed, block FROM rows WHERE series=? ORDER BY seed, block {bound})"
                 )
-                for key, name, method, conditions, seed, block, cost, error in self._connection.execute(
-                    f"SELECT {columns} FROM rows WHERE run=? ORDER BY key", (run_id,)
-                )
-            )
+                values: dict[tuple[int, int], dict[str, Any]] = {}
+                for seed, block, metric, value in run(cells, (series, series)):
+                    values.setdefault((seed, block), {})[metric] = _value(value)
+                under = json.loads(conditions)
+                for _, seed, block, *cost, error in run(taken, (series,)):
+                    held = values.get((seed, block), {})
+                    found.append(Row(check, method, under, seed, block, held, Cost(*cost), error))
+        return Rows(found)
+
+    def means(self, run_id: str) -> list[Mean]:
+        """For every method, condition and metric the mean over all rows, computed in SQL."""
+        query = (
+            "SELECT series, metric, count(*), sum(n - missing), sum(missing), sum(mean * (n - missing)) / sum(n - missing) "
+            "FROM cells WHERE series=? GROUP BY metric ORDER BY metric"
+        )
+        costs = "SELECT avg(cpu_seconds), max(peak_bytes) FROM rows WHERE series=? AND error IS NULL"
+        found: list[Mean] = []
+        with self._explained():
+            for series, check, method, conditions in self._connection.execute(_SERIES, (run_id,)).fetchall():
+                seconds, peak = self._connection.execute(costs, (series,)).fetchone()
+                for _, metric, rows, n, missing, mean in self._connection.execute(query, (series,)):
+                    found.append(
+                        Mean(check, method, json.loads(conditions), metric, mean, n, missing, rows, seconds, peak)
+                    )
+        return found
+
+    def errors(self, run_id: str, *, most: int = 100) -> list[str]:
+        """One line for each measurement that did not end well."""
+        query = (
+            "SELECT check_name, method, conditions, seed, error FROM rows JOIN series ON series=series.id "
+            "WHERE run=? AND error IS NOT NULL ORDER BY check_name, method, conditions, seed LIMIT ?"
+        )
+        with self._explained():
+            return [
+                f"{check}: {method} {shown(json.loads(conditions))} seed {seed}: {error}"
+                for check, method, conditions, seed, error in self._connection.execute(query, (run_id, most))
+            ]
 
     def done(self, run_id: str) -> frozenset[str]:
         """Keys of the rows that need not be measured again: all but errors."""
+        query = (
+            "SELECT check_name, method, conditions, seed, block FROM rows JOIN series ON series=series.id "
+            "WHERE run=? AND error IS NULL"
+        )
         with self._explained():
-            found = self._connection.execute("SELECT key FROM rows WHERE run=? AND error IS NULL", (run_id,))
-            return frozenset(key for (key,) in found)
+            return frozenset(
+                key_of(check, method, json.loads(conditions), seed, block)
+                for check, method, conditions, seed, block in self._connection.execute(query, (run_id,))
+            )
 
     def unfinished(self, identity: str) -> Run | None:
         """The newest run of this identity that has something left to do and that no living process is doing."""
@@ -348,18 +425,19 @@ class Store:
             found = [f"SQLite: {line}" for (line,) in run("PRAGMA integrity_check") if line != "ok"]
             found += [f"a row of {table} belongs to nothing" for table, *_ in run("PRAGMA foreign_key_check")]
             counts = (
-                "SELECT id, row_count, error_count, count(key), count(error) FROM runs LEFT JOIN rows ON run=id GROUP BY id "
-                "HAVING row_count != count(key) OR error_count != count(error)"
+                "SELECT runs.id, row_count, error_count, count(seed), count(error) FROM runs LEFT JOIN series ON run=runs.id "
+                "LEFT JOIN rows ON series=series.id GROUP BY runs.id HAVING row_count != count(seed) OR error_count != count(error)"
             )
             found += [f"run {name} says {said} rows but has {has}" for name, said, _, has, _ in run(counts)]
-            for name, key, metric, value in run("SELECT run, key, metric, value FROM cells"):
+            for series, metric, seed, value in run("SELECT series, metric, seed, value FROM cells"):
                 try:
-                    values_from_json(f'{{"v": {value}}}')
+                    _value(value)
                 except (ValueError, KeyError, TypeError) as error:
-                    found.append(f"run {name}, {key}, {metric} cannot be read: {error}")
+                    found.append(f"{metric} of series {series}, seed {seed}, cannot be read: {error}")
         return found
 
 
+_SERIES = "SELECT id, check_name, method, conditions FROM series WHERE run=? ORDER BY check_name, method, conditions"
 _RUN = "id, slug, identity, status, started, finished, row_count, error_count, facts, verdicts"
 
 
@@ -376,8 +454,17 @@ def _this_process() -> tuple[int, float]:
     return os.getpid(), psutil.Process().create_time()
 
 
-def _conditions(row: Row) -> str:
-    return json.dumps(dict(sorted(row.conditions.items())), ensure_ascii=False)
+def _conditions(conditions: Mapping[str, Scalar]) -> str:
+    return json.dumps(dict(sorted(conditions.items())), ensure_ascii=False)
+
+
+def shown(conditions: Mapping[str, Scalar]) -> str:
+    """Conditions for people: "cap=64 window=32"."""
+    return " ".join(f"{name}={value}" for name, value in sorted(conditions.items()))
+
+
+def _value(text: str) -> Value | Items:
+    return values_from_json(f'{{"v": {text}}}')["v"]
 
 
 def _digest(value: float | Missing | Items) -> tuple[int, int, float | None, str]:

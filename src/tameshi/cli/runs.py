@@ -69,12 +69,12 @@ def report(
     lang: Annotated[str, typer.Option(help="en or ja", metavar="en|ja")] = "en",
 ) -> None:
     """Write a run as one self-contained HTML file: verdicts, plots, tables, environment, how to repeat it."""
-    from tameshi.bench.run import result_of
+    from tameshi.bench.result import Result
     from tameshi.bench.store import Store
 
     language(lang)
     with Store(make=False) as store:
-        result = result_of(store, run)
+        result = Result.of(store, run)
     path = result.report(output or Path(f"{result.run.id}.html"), lang=lang)
     out().print(str(path), soft_wrap=True, markup=False)
 

@@ -27,6 +27,6 @@ def check(slug: str, **options: Any) -> Result:
         The stored run: `.verdicts`, `.rows`, `.table()`, `.to_pandas()`, `.report(path)`.
     """
     from tameshi.bench.run import run_check
-    from tameshi.cli.shelf import resolve
+    from tameshi.bench.shelf import resolve
 
     return run_check(resolve(slug), **options)

@@ -82,6 +82,8 @@ def plan(
     if first_seed < 0:
         raise ValueError(f"--seed must be at least 0, got {first_seed}")
     shelf = stand(slug)
+    if device == "auto" and not any(p.is_subject for check in shelf.checks for p in parameters(check.function)):
+        device = "cpu"  # nothing to put on a device, so torch need not be asked
     checks = shelf.checks if only is None else (shelf.check(only),)
     known = {p.name: p for check in checks for p in parameters(check.function)}
     for name in options:

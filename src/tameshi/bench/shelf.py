@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import pkgutil
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import tameshi.checks
@@ -56,25 +55,23 @@ def stand(slug: str) -> Stand:
     )
 
 
-def slug_of(text: str, slugs: Iterable[str], arxiv: dict[str, str]) -> str:
+def resolve(text: str) -> str:
     """The slug that a slug, an arXiv id or an arXiv address means.
-
-    Args:
-        text: as typed.
-        slugs: all that there are.
-        arxiv: arXiv id -> slug.
 
     Raises:
         ValueError: none fits; names the nearest.
     """
-    known = list(slugs)
-    if text in known:
+    from tameshi.catalogue import papers
+
+    shelf = papers()
+    if text in shelf:
         return text
     number = re.search(r"(\d{4}\.\d{4,5})(v\d+)?", text)
     if number:
-        if number[1] in arxiv:
-            return arxiv[number[1]]
-        raise ValueError(f"arXiv {number[1]} is not on the shelf; `tameshi papers` lists what is")
-    near = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
+        found = next((paper.slug for paper in shelf.values() if paper.arxiv == number[1]), None)
+        if found is None:
+            raise ValueError(f"arXiv {number[1]} is not on the shelf; `tameshi papers` lists what is")
+        return found
+    near = difflib.get_close_matches(text, list(shelf), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else "`tameshi papers` lists all"
     raise ValueError(f"there is no paper {text!r} on the shelf; {hint}")

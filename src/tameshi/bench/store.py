@@ -191,11 +191,11 @@ class Store:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):  # the first error is the one to report
                 self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     # ---- writing
 

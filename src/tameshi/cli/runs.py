@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tameshi.bench.shelf import resolve
 from tameshi.cli.screen import as_json, err, out
-from tameshi.cli.shelf import language, resolve
+from tameshi.cli.shelf import language
 
 
 def add_to(app: typer.Typer) -> None:

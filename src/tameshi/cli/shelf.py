@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tameshi.bench.shelf import built, slug_of
+from tameshi.bench.shelf import built, resolve
 from tameshi.cli.screen import as_json, out
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ WORDS = {
     "en": {
         "papers": "papers", "slug": "paper", "wing": "wing", "title": "title", "check": "check", "built": "yes", "not built": "not built yet",
         "arxiv": "arXiv", "authors": "authors", "date": "first version", "categories": "categories", "venue": "published", "code": "code",
-        "official": "official", "other": "by others", "none": "none found", "licence": "licence", "claims": "Claims", "claim": "claim",
+        "official": "official", "other": "by others", "none": "none found", "licence": "licence", "none stated": "none stated", "claims": "Claims", "claim": "claim",
         "paper's figure": "paper's figure", "verdict": "last verdict here", "never": "not checked yet", "metric": "metric",
         "no check": "The check of this paper is not built yet.", "how": "How to use it", "read": "check", "apply": "apply", "import": "import",
         "nothing": "no paper fits",
@@ -29,7 +29,7 @@ WORDS = {
     "ja": {
         "papers": "本の論文", "slug": "論文", "wing": "分野", "title": "題名", "check": "検証", "built": "あり", "not built": "未実装",
         "arxiv": "arXiv", "authors": "著者", "date": "初版", "categories": "カテゴリ", "venue": "発表", "code": "コード",
-        "official": "公式", "other": "第三者", "none": "見つからず", "licence": "ライセンス", "claims": "主張", "claim": "主張",
+        "official": "公式", "other": "第三者", "none": "見つからず", "licence": "ライセンス", "none stated": "記載なし", "claims": "主張", "claim": "主張",
         "paper's figure": "論文の値", "verdict": "ここでの直近の判定", "never": "未検証", "metric": "指標",
         "no check": "この論文の検証はまだ実装されていない。", "how": "使い方", "read": "検証", "apply": "適用", "import": "インポート",
         "nothing": "該当する論文はない",
@@ -123,7 +123,8 @@ def show(
     facts.add_row(words["wing"], p.wing)
     for code in p.code:
         whose = words["official"] if code.official else words["other"]
-        facts.add_row(words["code"], Text(f"{code.url}  ({whose}, {words['licence']}: {code.licence})"))
+        licence = words["none stated"] if code.licence == "none stated" else code.licence
+        facts.add_row(words["code"], Text(f"{code.url}  ({whose}, {words['licence']}: {licence})"))
     if not p.code:
         facts.add_row(words["code"], words["none"])
     console.print(facts)
@@ -169,13 +170,6 @@ def language(lang: str) -> None:
     """Refuse a language that we do not speak."""
     if lang not in LANGUAGES:
         raise ValueError(f"--lang takes en or ja, got {lang!r}")
-
-
-def resolve(text: str) -> str:
-    """The slug that a slug, an arXiv id or an arXiv address means."""
-    from tameshi.catalogue import papers as catalogue
-
-    return slug_of(text, catalogue(), {p.arxiv: p.slug for p in catalogue().values()})
 
 
 def last_verdicts(slug: str) -> tuple[str | None, Mapping[str, Any]]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tameshi.bench.shelf import Stand, built, stand
+from tameshi.bench.shelf import Stand, built, resolve, stand
 from tameshi.bench.signature import Parameter, parameters, summary
 from tameshi.cli.screen import as_json, err, out
-from tameshi.cli.shelf import language, resolve
+from tameshi.cli.shelf import language
 
 if TYPE_CHECKING:
     from tameshi.bench.executors import Executor

@@ -1,9 +1,9 @@
 """From rows to units: which values of two methods belong together.
 
-A unit is one item of one seed (and block), or the one number of a row. What is measured on it under several conditions is
-averaged first, so that a unit counts once. Two rows are paired if they have the same seed and block and contradict each other
-in no condition: a full cache has no cap, and is compared with every cap. Where several rows would do, those that share most
-conditions are taken, and their mean.
+A unit is one item of one seed (and block), or the one number of a row. What is measured on it under several
+conditions is averaged first, so that a unit counts once. Two rows are paired if they have the same seed and block and
+contradict each other in no condition: a full cache has no cap, and is compared with every cap. Where several rows
+would do, those that share most conditions are taken, and their mean.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,19 +36,18 @@ class Pairs:
 
     Args:
         columns: (roles, units), finite.
-        seeds: (units,), the seed of each.
-        clusters: (units,), what must be taken as one: the group of an item where it has one, else the item itself. An item
-            keeps its cluster over seeds and blocks of the same name.
-        kind: "groups", "items", or "rows" where each unit is the one number of a row.
-        missing: units left out because a value is missing.
-        unpaired: units left out because they were measured on one side only.
-        reasons: why values are missing, the most frequent first.
-        broken: method -> how many of its values are not finite. Those units are left out, too.
-        errors: what ended in an error, as "method (seed 0): reason".
+        units: what each is, as (seed, block, id of the item).
+        clusters: (units,), what must be taken as one: the group of an item where it has one, else the item itself.
+            Both keep their cluster over seeds.
+        kind: what the clusters are: "groups", "items", or "seeds" where each unit is one number of a row, or a seed's
+        mean. missing: units left out because a value is missing. unpaired: units left out because they were measured
+        on one side only. reasons: why values are missing, the most frequent first. broken: method -> how many of its
+        values are not finite. Those units are left out, too. errors: what ended in an error, as "method (seed 0):
+        reason".
     """
 
     columns: Floats
-    seeds: NDArray[np.int64]
+    units: tuple[Unit, ...]
     clusters: tuple[str, ...]
     kind: str
     missing: int = 0
@@ -58,11 +57,21 @@ class Pairs:
     errors: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return self.columns.shape[1]
+        return len(self.units)
 
     @property
-    def seed_count(self) -> int:
-        return len(np.unique(self.seeds))
+    def seeds(self) -> list[int]:
+        """(units,), the seed of each."""
+        return [unit[0] for unit in self.units]
+
+    def by_seed(self) -> Pairs:
+        """The mean of each seed's units: what is independent where seeds are."""
+        seeds, of = np.unique(np.array(self.seeds, dtype=np.int64), return_inverse=True)
+        sizes = np.bincount(of, minlength=len(seeds))
+        sums = np.array([np.bincount(of, column, minlength=len(seeds)) for column in self.columns])
+        names = tuple(str(s) for s in seeds)
+        units = tuple((int(s), 0, "") for s in seeds)
+        return replace(self, columns=sums.reshape(-1, len(seeds)) / sizes, units=units, clusters=names, kind="seeds")
 
 
 def pair(
@@ -76,8 +85,8 @@ def pair(
 
     Args:
         rows: of a run.
-        roles: the first is the method that is judged; its rows must have every condition in `where`. Rows of the others must
-            not contradict it.
+        roles: the first is the method that is judged; its rows must have every condition in `where`. Rows of the
+            others must not contradict it.
         check: only rows of this check.
         where: only rows taken under these conditions.
     """
@@ -124,22 +133,45 @@ def pair(
             sums[unit] += numbers
             counts[unit] += 1
     units = sorted(sums)
-    columns = np.array([sums[u] / counts[u] for u in units]).reshape(len(units), len(roles)).T
-    kind = "groups" if groups else "items" if itemised else "rows"
-    clusters = tuple(groups.get(u, u[2]) if itemised else f"{u[0]}/{u[1]}" for u in units)
-    if not groups and len({u[1] for u in units}) > 1 and itemised:
-        clusters = tuple(f"{u[1]}/{u[2]}" for u in units)  # the third item of one block is not the third of another
-    return Pairs(
-        columns,
-        np.array([u[0] for u in units], dtype=np.int64),
-        clusters,
-        kind,
+    means = np.array([sums[u] / counts[u] for u in units]).reshape(len(units), len(roles)).T
+    found = Pairs(
+        means,
+        tuple(units),
+        _clusters(units, groups),
+        "groups" if groups else "items",
         missing=len(lost - set(units)),
-        unpaired=len(alone - set(units)),
+        unpaired=len(alone - set(units) - lost),
         reasons=tuple(reason for reason, _ in sorted(reasons.items(), key=lambda r: (-r[1], r[0]))),
         broken=dict(sorted(broken.items())),
         errors=tuple(sorted(errors)),
     )
+    return found if itemised or not units else found.by_seed()
+
+
+def stack(levels: Sequence[Pairs]) -> tuple[Pairs, Floats]:
+    """Bring the first column of several pairings together.
+
+    Returns:
+        (what they have in common, (levels, units) values): only units that have a value at every level.
+    """
+    tables = [dict(zip(p.units, p.columns[0].tolist(), strict=True)) for p in levels]
+    clusters = dict(zip(levels[0].units, levels[0].clusters, strict=True))
+    common = [unit for unit in levels[0].units if all(unit in table for table in tables)]
+    broken: Counter[str] = Counter()
+    for p in levels:
+        broken.update(p.broken)
+    shared = replace(
+        levels[0],
+        columns=np.zeros((1, len(common))),
+        units=tuple(common),
+        clusters=tuple(clusters[unit] for unit in common),
+        missing=max(p.missing for p in levels),
+        unpaired=len(set().union(*tables)) - len(common),
+        reasons=tuple(dict.fromkeys(reason for p in levels for reason in p.reasons)),
+        broken=dict(sorted(broken.items())),
+        errors=tuple(dict.fromkeys(error for p in levels for error in p.errors)),
+    )
+    return shared, np.array([[table[unit] for unit in common] for table in tables]).reshape(len(levels), len(common))
 
 
 def agrees(row: Row, where: Mapping[str, Scalar]) -> bool:
@@ -180,3 +212,11 @@ def _mean_of(rows: Sequence[Row], metric: str) -> dict[str, Value]:
         gone = [v for v in found if isinstance(v, Missing)]
         means[item] = gone[0] if gone else math.fsum(v for v in found if not isinstance(v, Missing)) / len(found)
     return means
+
+
+def _clusters(units: Sequence[Unit], groups: Mapping[Unit, str]) -> tuple[str, ...]:
+    if groups:
+        return tuple(groups.get(unit, unit[2]) for unit in units)
+    if len({block for _, block, _ in units}) > 1:  # the third item of one block is not the third of another
+        return tuple(f"{block}/{item}" for _, block, item in units)
+    return tuple(item for _, _, item in units)

@@ -104,6 +104,23 @@ def tensors(
             raise Untrusted(f"{shard} is not a whole safetensors file: {error}") from error
 
 
+def metadata(file: Path) -> dict[str, str]:
+    """What the header of a safetensors file says beside its tensors.
+
+    Raises:
+        Untrusted: not a whole safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        raise Untrusted(f"{file} does not exist")
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return dict(opened.metadata() or {})
+    except SafetensorError as error:
+        raise Untrusted(f"{file} is not a whole safetensors file: {error}") from error
+
+
 def causal_lm(
     checkpoint: Checkpoint, *, device: str = "cpu", dtype: str = "auto", attention: str = "sdpa"
 ) -> tuple[Any, Any]:

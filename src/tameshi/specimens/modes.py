@@ -3,7 +3,7 @@
 A document is `<bos>` and filler words from a Markov chain of order one. One pair `<mode> m` switches the chain's table
 for the rest of the document, so it matters to every later token and to no particular question: what a compressed cache
 must keep without being told. Facts `<fact> k v w` and repetitions of them `<ask> k v w` are spliced in; a fact
-matters if it is asked. Each key has values of its own (typed), which a model of two layers learns to look up within a minute.
+matters if it is asked. Each key has values of its own (typed), which two layers learn to look up within a minute.
 
 `training/modes.py` makes the model; it ships as `specimens/models/modes`.
 """

@@ -65,6 +65,9 @@ def look_at(address: str | Path, *, online: bool = False) -> Checkpoint:
             folder. The sentence names the file.
     """
     folder = _folder(str(address), online=online)
+    for file in sorted(folder.iterdir()):
+        if file.is_symlink():
+            _must_stay_inside(folder, file)
     config = _json(folder / "config.json", "a model folder needs a config.json")
     for name in ("config.json", "tokenizer_config.json"):
         if (folder / name).exists() and "auto_map" in _json(folder / name, ""):
@@ -119,6 +122,50 @@ def metadata(file: Path) -> dict[str, str]:
             return dict(opened.metadata() or {})
     except SafetensorError as error:
         raise Untrusted(f"{file} is not a whole safetensors file: {error}") from error
+
+
+class Mapped:
+    """The tensors of a checkpoint by name, each a view of the mapped file: nothing is read before it is looked at.
+
+    Args:
+        checkpoint: from `look_at`.
+
+    Raises:
+        Untrusted: a shard is not a whole safetensors file.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self.places = checkpoint.places
+        self._shards: dict[Path, Any] = {}
+        for shard in checkpoint.shards:
+            try:
+                self._shards[shard] = safe_open(shard, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise Untrusted(f"{shard} is not a whole safetensors file: {error}") from error
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Read from the header."""
+        return tuple(self._shards[self.places[name]].get_slice(name).get_shape())
+
+    def dtype(self, name: str) -> str:
+        """As safetensors writes it ("BF16", "F32", "I64"), from the header."""
+        return str(self._shards[self.places[name]].get_slice(name).get_dtype())
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """The tensor, on the CPU, not yet looked at for NaN.
+
+        Raises:
+            Untrusted: stored in a way that torch cannot read.
+        """
+        from safetensors import SafetensorError
+
+        try:
+            tensor: torch.Tensor = self._shards[self.places[name]].get_tensor(name)
+        except SafetensorError as error:
+            raise Untrusted(f"{self.places[name]}: {name} cannot be read: {error}") from error
+        return tensor
 
 
 def causal_lm(
@@ -185,6 +232,16 @@ def _folder(address: str, *, online: bool) -> Path:
             f"there is no folder {address}, and no model of that name in the hub's cache on this machine; "
             "pass a folder, or download it first"
         ) from error
+
+
+def _must_stay_inside(folder: Path, link: Path) -> None:
+    """A link may lead to a file of the same folder, or from a snapshot of the hub's cache to its store of blobs."""
+    target, home = link.resolve(), folder.resolve()
+    stores = [home]
+    if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
+        stores.append(home.parent.parent / "blobs")
+    if not any(target.is_relative_to(store) for store in stores):
+        raise Untrusted(f"{link} is a link to {target}, which lies outside the folder; copy the file in its place")
 
 
 def _json(file: Path, otherwise: str) -> dict[str, Any]:

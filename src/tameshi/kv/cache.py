@@ -203,12 +203,18 @@ def _refuse_layers(model: PreTrainedModel, layers: list[Any], windows: str) -> N
     strange = {i: type(layer).__name__ for i, layer in enumerate(layers) if type(layer) is not DynamicLayer}
     strange = {i: name for i, name in strange.items() if i not in sliding}
     if getattr(config, "kv_lora_rank", None) is not None:
-        raise ValueError(f"{type(model).__name__} caches latent vectors in place of keys, which no policy here can score")
+        raise ValueError(
+            f"{type(model).__name__} caches latent vectors in place of keys, which no policy here can score"
+        )
     if strange:
         index, name = next(iter(strange.items()))
-        raise ValueError(f"layer {index} of {type(model).__name__} is cached as {name}, where there is nothing to choose")
+        raise ValueError(
+            f"layer {index} of {type(model).__name__} is cached as {name}, where there is nothing to choose"
+        )
     if len(sliding) == len(layers):
-        raise ValueError(f"every layer of {type(model).__name__} attends through a sliding window, which bounds its cache")
+        raise ValueError(
+            f"every layer of {type(model).__name__} attends through a sliding window, which bounds its cache"
+        )
     if sliding and windows == "refuse":
         raise ValueError(
             f"{len(sliding)} of {len(layers)} layers of {type(model).__name__} attend through a sliding window, which is "

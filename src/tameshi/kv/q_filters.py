@@ -179,7 +179,9 @@ class QFilters:
         """
         held, about = dict(models.tensors(Path(path))), models.metadata(Path(path))
         if about.get("format") != "q-filters" or "filters" not in held:
-            raise ValueError(f"{path} holds no filters written by QFilters.save; published ones go through from_official")
+            raise ValueError(
+                f"{path} holds no filters written by QFilters.save; published ones go through from_official"
+            )
         diagnostics = Diagnostics(held["energy"], held["align"], held["majority"]) if "energy" in held else None
         return cls(held["filters"], json.loads(about["fingerprint"]), about["estimator"], diagnostics)
 
@@ -263,7 +265,9 @@ def fingerprint(model: PreTrainedModel) -> dict[str, Any]:
     }
 
 
-def _sequences(input_ids: Tensor | Sequence[Tensor] | None, tokenizer: Any, texts: Iterable[str] | None) -> list[Tensor]:
+def _sequences(
+    input_ids: Tensor | Sequence[Tensor] | None, tokenizer: Any, texts: Iterable[str] | None
+) -> list[Tensor]:
     if (input_ids is None) == (texts is None):
         raise ValueError("give either input_ids, or texts and a tokenizer")
     if input_ids is not None:

@@ -1,0 +1,130 @@
+"""Arithmetic on large tensors, piece by piece.
+
+Whatever the storage, the arithmetic is float32 (float64 for float64 storage) and there is one rounding, at the end. A tensor is
+walked in pieces that stay in the processor's cache, so nothing is ever held twice: a mapped bfloat16 file of any size costs the
+result and a few pieces. Norms, products and thresholds are taken the same way, sums in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+PIECE = 1 << 17  # elements: half a megabyte of float32, so that a handful of them fits a core's cache
+SAMPLED = 1 << 16  # elements looked at to guess where a threshold lies
+_BITS = {  # storage -> (integer view, everything but the sign, smallest pattern that is not a finite number)
+    torch.bfloat16: (torch.int16, 0x7FFF, 0x7F80),
+    torch.float16: (torch.int16, 0x7FFF, 0x7C00),
+    torch.float32: (torch.int32, 0x7FFFFFFF, 0x7F800000),
+    torch.float64: (torch.int64, 0x7FFFFFFFFFFFFFFF, 0x7FF0000000000000),
+}
+
+
+def elementwise(function: Callable[..., Tensor], *tensors: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Apply a function of aligned entries.
+
+    Args:
+        function: gets one flat piece of every tensor, in working precision, its own to overwrite; returns one of that length.
+        tensors: all of one shape; at least one.
+        dtype: of the result; None for that of the first tensor.
+
+    Returns:
+        A new tensor of the common shape, rounded once.
+    """
+    result = torch.empty(tensors[0].shape, dtype=dtype or tensors[0].dtype)
+    flat, start = result.view(-1), 0
+    for parts in pieces(*tensors):
+        stop = start + parts[0].numel()
+        flat[start:stop] = function(*parts)
+        start = stop
+    return result
+
+
+def pieces(*tensors: Tensor) -> Iterator[list[Tensor]]:
+    """Walk tensors of one shape together: flat pieces in working precision, each a copy."""
+    work = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+    flats = [t.reshape(-1) for t in tensors]
+    for start in range(0, flats[0].numel(), PIECE):
+        yield [f[start : start + PIECE].to(work, copy=True) for f in flats]
+
+
+def gram(vectors: Callable[..., Sequence[Tensor]], *tensors: Tensor) -> Tensor:
+    """All products between vectors that are computed from aligned pieces.
+
+    Args:
+        vectors: pieces -> the pieces of n vectors (their differences, say).
+        tensors: all of one shape.
+
+    Returns:
+        (n, n), float64: entry i, j is the inner product of vectors i and j; 0 for tensors without entries.
+    """
+    total: Tensor | None = None
+    for parts in pieces(*tensors):
+        stacked = torch.stack(list(vectors(*parts))).double()
+        products = stacked @ stacked.T
+        total = products if total is None else total + products
+    if total is None:
+        count = len(vectors(*(torch.zeros(1) for _ in tensors)))
+        return torch.zeros(count, count, dtype=torch.float64)
+    return total
+
+
+def cosine(products: Tensor, i: int, j: int) -> float:
+    """Cosine of the angle between two vectors, from their products; 0 if either has no length."""
+    lengths = math.sqrt(float(products[i, i])) * math.sqrt(float(products[j, j]))
+    return max(-1.0, min(1.0, float(products[i, j]) / lengths)) if lengths else 0.0
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no entry is NaN or infinite; ten times as fast as asking for every entry."""
+    if tensor.dtype not in _BITS:
+        return not tensor.is_floating_point() or bool(torch.isfinite(tensor.float()).all())
+    integers, magnitude, limit = _BITS[tensor.dtype]
+    flat = tensor.reshape(-1).view(integers)
+    return all(int((part & magnitude).max()) < limit for part in flat.split(PIECE))
+
+
+def smallest_kept(tensor: Tensor, base: Tensor, density: float) -> float:
+    """The magnitude that an entry of `tensor - base` needs to be among the largest `density` of them.
+
+    A sample brackets the threshold; one walk counts what lies above the bracket and collects what lies in it. If the sample
+    misled, the bracket is opened and the walk repeated: the result is exact in every case.
+
+    Args:
+        tensor, base: of one shape, at least one entry.
+        density: share kept, in (0, 1].
+
+    Returns:
+        The k-th largest magnitude, k = max(1, floor(density x entries)).
+    """
+    count = tensor.numel()
+    wanted = max(1, int(density * count))
+    low, high = 0.0, math.inf
+    if count > 4 * SAMPLED:
+        stride = count // SAMPLED | 1  # odd, so that it does not walk down one column of a matrix
+        sample = (
+            (tensor.reshape(-1)[::stride].float() - base.reshape(-1)[::stride].float())
+            .abs()
+            .sort(descending=True)
+            .values
+        )
+        at = wanted / count * len(sample)
+        slack = 4 * math.sqrt(at * (1 - wanted / count)) + 2
+        high = float(sample[int(at - slack)]) if at - slack >= 0 else math.inf
+        low = float(sample[int(at + slack)]) if at + slack < len(sample) else 0.0
+    while True:
+        above, inside = 0, []
+        for part, origin in pieces(tensor, base):
+            size = part.sub_(origin).abs_()
+            above += int((size > high).sum())
+            inside.append(size[(size >= low) & (size <= high)])
+        middle = torch.cat(inside)
+        if above >= wanted:
+            low, high = high, math.inf
+        elif above + len(middle) < wanted:
+            low, high = 0.0, low
+        else:
+            return float(middle.kthvalue(len(middle) - (wanted - above) + 1).values)

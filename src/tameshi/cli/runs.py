@@ -128,9 +128,11 @@ def export(
 
 def import_(file: Annotated[list[Path], typer.Argument(help="exported runs")]) -> None:
     """Read exported runs into your store; refused whole if a hash does not fit."""
-    from tameshi.bench.exchange import import_run
+    from tameshi.bench.exchange import import_run, read_run
     from tameshi.bench.store import Store
 
+    for one in file:
+        read_run(one)  # all are looked at before anything is stored
     with Store() as store:
         for one in file:
             out().print(import_run(store, one), markup=False)

@@ -153,10 +153,10 @@ def _run_all(
     from tameshi.bench.run import execute
     from tameshi.bench.store import Store
 
+    executors = [executor_of(on, len(planned.jobs), time_limit=time_limit) for planned in plans]
     results = []
     with Store() as store:
-        for planned in plans:
-            executor = executor_of(on, len(planned.jobs), time_limit=time_limit)
+        for planned, executor in zip(plans, executors, strict=True):
             with _progress(planned) as (begun, progress), _interruptible(executor):
                 result = execute(planned, store, executor, fresh=fresh, begun=begun, progress=progress)
             if result.run.status == "stopped":

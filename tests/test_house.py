@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import tameshi
-from tameshi.bench.executors import Job, walk
 from tameshi.bench.shelf import built, stand
 from tameshi.bench.signature import parameters, summary
+from tameshi.bench.work import Job, walk
 from tameshi.catalogue import paper, papers
 from tameshi.nouns.rows import key_of
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tameshi.bench import run_check
-from tameshi.bench.executors import Inline, Processes
+from tameshi.bench.executors import Inline
 from tameshi.bench.run import execute, plan
 from tameshi.bench.store import Store
 
@@ -44,7 +44,7 @@ def test_inline_and_processes_give_the_same_rows_whatever_the_hash_seed(monkeypa
     inline = run_check("toy", seeds=3)
     for hash_seed, count in (("0", 1), ("1", 2)):
         monkeypatch.setenv("PYTHONHASHSEED", hash_seed)  # spawned processes read it
-        assert values(run_check("toy", seeds=3, processes=count)) == values(inline)
+        assert values(run_check("toy", seeds=3, on=f"processes:{count}")) == values(inline)
 
 
 @pytest.mark.parametrize(
@@ -77,21 +77,19 @@ def test_what_raises_becomes_an_error_row_and_the_run_goes_on():
 
 def test_a_worker_that_is_killed_once_is_replaced_and_no_row_is_missing(tmp_path):
     undisturbed = run_check("toy")
-    result = run_check("toy", trouble=f"kill once {tmp_path / 'mark'}", processes=2)
-    assert result.errors == () or result.errors == []
+    result = run_check("toy", trouble=f"kill once {tmp_path / 'mark'}", on="processes:2")
+    assert not result.errors
     assert values(result) == values(undisturbed)
 
 
 def test_a_worker_that_is_always_killed_becomes_an_error_row_that_names_it():
-    result = run_check("toy", trouble="kill", processes=2)
+    result = run_check("toy", trouble="kill", on="processes:2")
     assert result.run.row_count == 12
     assert list(result.errors) == ["adding: nothing scale=2 seed 0: its worker was lost (signal 9)"]
 
 
 def test_work_that_hangs_is_ended_at_its_time_limit_and_the_rest_goes_on():
-    with Store() as store:
-        planned = plan("toy", {"trouble": "hang"})
-        result = execute(planned, store, Processes(2, time_limit=1.0))
+    result = run_check("toy", trouble="hang", on="processes:2", time_limit=1.0)
     assert list(result.errors) == ["adding: nothing scale=2 seed 0: took longer than 1 s and was ended"]
     assert result.run.row_count == 12
 

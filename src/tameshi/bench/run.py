@@ -22,13 +22,14 @@ from typing import Any
 import psutil
 
 import tameshi.checks
-from tameshi.bench.executors import Executor, Inline, Job, Processes, walk
+from tameshi.bench.executors import Executor, executor_of
 from tameshi.bench.judge import judge
 from tameshi.bench.result import Result
 from tameshi.bench.shelf import stand
 from tameshi.bench.signature import Parameter, parameters
 from tameshi.bench.store import Run, Store
 from tameshi.bench.verdicts import to_json
+from tameshi.bench.work import Job, opened, walk
 from tameshi.nouns import Row
 
 
@@ -91,7 +92,7 @@ def plan(
             raise ValueError(unknown_option(slug, name, list(known)))
     jobs: list[Job] = []
     units = 0
-    opened: dict[str, Any] = {}
+    subjects: dict[str, Any] = {}
     for check in checks:
         given = _given(check.function, options)
         count = check.seeds if seeds is None else seeds
@@ -103,14 +104,15 @@ def plan(
         jobs += made
         for parameter in parameters(check.function):
             if parameter.is_subject and given.get(parameter.name) is not None:
-                opened[parameter.name] = _described(parameter, given[parameter.name], made[0])
-    plain = {name: _jsonable(value) for job in jobs for name, value in job.options.items() if name not in opened}
+                subjects[parameter.name] = _described(parameter, given[parameter.name], made[0])
+    plain = {name: _jsonable(value) for job in jobs for name, value in job.options.items() if name not in subjects}
     decided = {
         "slug": slug,
         "jobs": [
-            [job.check, job.seed, {k: v for k, v in _jsonable(job.options).items() if k not in opened}] for job in jobs
+            [job.check, job.seed, {k: v for k, v in _jsonable(job.options).items() if k not in subjects}]
+            for job in jobs
         ],
-        "subjects": {name: fingerprints for name, (_, fingerprints) in opened.items()},
+        "subjects": {name: fingerprints for name, (_, fingerprints) in subjects.items()},
         "dtype": dtype,
         "device": device_of(device),
         "code": code_fingerprint(),
@@ -121,7 +123,7 @@ def plan(
         "checks": [check.name for check in checks],
         "seeds": sorted({job.seed for job in jobs}),
         "options": plain,
-        "subjects": {name: {"name": shown, "sha256": prints} for name, (shown, prints) in opened.items()},
+        "subjects": {name: {"name": shown, "sha256": prints} for name, (shown, prints) in subjects.items()},
         "device": device_of(device),
         "dtype": dtype,
         "versions": versions(),
@@ -186,7 +188,8 @@ def run_check(
     device: str = "cpu",
     dtype: str = "auto",
     online: bool = False,
-    processes: int | None = None,
+    on: str = "inline",
+    time_limit: float | None = None,
     store: Store | None = None,
     fresh: bool = False,
     **options: Any,
@@ -201,7 +204,8 @@ def run_check(
         device: "cpu", "cuda", "auto".
         dtype: "auto" (as stored), "float32", "bfloat16".
         online: a hub id may be downloaded.
-        processes: how many; None works in this process, where subjects may also be given as objects.
+        on: "inline", where subjects may also be given as objects; "processes:N"; "ray".
+        time_limit: seconds that one measurement may take; needs processes or Ray.
         store: where rows go; by default the user's.
         fresh: begin anew even if the same run is unfinished.
         options: of the checks, as their signatures name them: `model="./my-llama"`, `caps=(64,)`.
@@ -212,7 +216,7 @@ def run_check(
     planned = plan(
         slug, options, seeds=seeds, first_seed=first_seed, only=only, device=device, dtype=dtype, online=online
     )
-    executor: Executor = Inline() if processes is None else Processes(processes)
+    executor = executor_of(on, len(planned.jobs), time_limit=time_limit)
     if store is not None:
         return execute(planned, store, executor, fresh=fresh)
     with Store() as own:
@@ -263,14 +267,12 @@ def _given(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str
 
 def _described(parameter: Parameter, given: Any, job: Job) -> tuple[Any, Any]:
     """Name and fingerprint of a subject, or of several, in the shape of the parameter."""
-    from tameshi.bench.executors import _opened
-
-    opened = _opened(parameter.type, given, job)
-    if isinstance(opened, dict):
-        return {k: v.name for k, v in opened.items()}, {k: v.fingerprint for k, v in opened.items()}
-    if isinstance(opened, tuple):
-        return [v.name for v in opened], [v.fingerprint for v in opened]
-    return opened.name, opened.fingerprint
+    held = opened(parameter.type, given, job)
+    if isinstance(held, dict):
+        return {k: v.name for k, v in held.items()}, {k: v.fingerprint for k, v in held.items()}
+    if isinstance(held, tuple):
+        return [v.name for v in held], [v.fingerprint for v in held]
+    return held.name, held.fingerprint
 
 
 def _jsonable(value: Any) -> Any:

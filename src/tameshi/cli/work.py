@@ -150,6 +150,7 @@ def _plans(slugs: Sequence[str], chosen: Mapping[str, Any], **common: Any) -> li
 def _run_all(
     plans: Sequence[Plan], *, on: str, time_limit: float | None, fresh: bool, lang: str, quiet: bool
 ) -> list[Result]:
+    from tameshi.bench.executors import executor_of
     from tameshi.bench.run import execute
     from tameshi.bench.store import Store
 
@@ -163,29 +164,6 @@ def _run_all(
                 _say_stopped(result, planned, store)
             results.append(result)
     return results
-
-
-def executor_of(on: str, jobs: int, *, time_limit: float | None = None) -> Executor:
-    """The executor that `--on` names.
-
-    Args:
-        on: "auto" (inline for one job without a time limit, else one process per core), "inline", "processes:N", "ray", "ray://...".
-        jobs: how many there are.
-        time_limit: seconds that one measurement may take.
-    """
-    from tameshi.bench.executors import Inline, Processes
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    kind, _, number = on.partition(":")
-    if on == "inline" or (on == "auto" and jobs == 1 and time_limit is None):
-        if time_limit is not None:
-            raise ValueError("--time-limit needs a process to end; leave out --on inline")
-        return Inline()
-    if kind in {"auto", "processes"}:
-        if number and not number.isdigit():
-            raise ValueError(f"--on processes:N takes a whole number, got {on!r}")
-        return Processes(int(number) if number else min(cores, jobs), time_limit=time_limit)
-    raise ValueError(f"--on takes auto, inline or processes:N, got {on!r}")
 
 
 class _nothing:
@@ -338,8 +316,8 @@ def _apply_command(shelf: Stand, function: Callable[..., Any], others: Sequence[
     seeded = "seed" in inspect.signature(function).parameters
 
     def run(*, device: str, dtype: str, online: bool, json: bool, seed: int = 0, **given: Any) -> None:
-        from tameshi.bench.executors import Job, _opened
         from tameshi.bench.run import device_of
+        from tameshi.bench.work import Job, opened
 
         chosen = _read(options, given)
         for name, parameter in options.items():
@@ -349,7 +327,7 @@ def _apply_command(shelf: Stand, function: Callable[..., Any], others: Sequence[
         arguments = {p.name: p.default for p in options.values() if not p.required} | chosen
         for name, parameter in options.items():
             if parameter.is_subject:
-                arguments[name] = _opened(parameter.type, arguments[name], job)
+                arguments[name] = opened(parameter.type, arguments[name], job)
         if seeded:
             arguments["seed"] = seed
         made = function(**arguments)

@@ -56,8 +56,8 @@ class RayTask:
         import ray
 
         # one message under way at a time: what is being measured is known here before the measurement begins
-        how = {"max_retries": 0, "num_cpus": 1, "num_returns": "streaming", "_generator_backpressure_num_objects": 1}
-        remote = ray.remote(**how)(_serve)
+        how: dict[str, Any] = {"max_retries": 0, "num_cpus": 1, "num_returns": "streaming", "_generator_backpressure_num_objects": 1}
+        remote: Any = ray.remote(**how)(_serve)
         self._stream: Any = remote.remote(job)
         self._lost: str | None = None
         self._over = False

@@ -65,7 +65,7 @@ def render(result: Result, *, lang: str = "en") -> str:
             }
         )
     figures = [(f.title[lang], *plots.drawn(f, rows, words)) for f in (shelf.figures if shelf else ())]
-    facts = run.facts
+    facts = {"subjects": {}, "options": {}, **run.facts}
     busy = plots.busy_share(rows)
     page = _environment().get_template("report.html")
     return page.render(

@@ -56,7 +56,12 @@ class RayTask:
         import ray
 
         # one message under way at a time: what is being measured is known here before the measurement begins
-        how: dict[str, Any] = {"max_retries": 0, "num_cpus": 1, "num_returns": "streaming", "_generator_backpressure_num_objects": 1}
+        how: dict[str, Any] = {
+            "max_retries": 0,
+            "num_cpus": 1,
+            "num_returns": "streaming",
+            "_generator_backpressure_num_objects": 1,
+        }
         remote: Any = ray.remote(**how)(_serve)
         self._stream: Any = remote.remote(job)
         self._lost: str | None = None

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -281,6 +281,12 @@ class Store:
             )
             for row in rows:
                 self._insert(run.id, row)
+
+    def adopt_rows(self, run_id: str, rows: Iterable[Row]) -> None:
+        """Store many rows in one transaction, all or none of them."""
+        with self._explained(), self._transaction():
+            for row in rows:
+                self._insert(run_id, row)
 
     def remove(self, run_id: str) -> None:
         """Delete a run with all its rows.

@@ -89,7 +89,7 @@ def train(model: LlamaForCausalLM, stages: tuple[Stage, ...] = STAGES, *, progre
         if progress and step % 50 == 49:
             right = (logits.argmax(-1) == tokens[:, 1:])[asked].float().mean()
             other, known = losses[~asked].mean(), losses[asked].mean()
-            print(f"step {step + 1:4d}  other {other:.3f}  asked {known:.3f}  right {right:.2f}")  # noqa: T201
+            print(f"step {step + 1:4d}  other {other:.3f}  asked {known:.3f}  right {right:.2f}")
     model.eval()
 
 
@@ -124,4 +124,4 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     trained = new_model()
     train(trained, progress=True)
-    print(save(trained, arguments.output))  # noqa: T201
+    print(save(trained, arguments.output))

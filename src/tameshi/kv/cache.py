@@ -25,7 +25,7 @@ from tameshi.kv.policy import Entries, Policy
 from tameshi.kv.rotary import Rotary
 
 
-class BudgetLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers does not type its __init_subclass__
+class BudgetLayer(DynamicLayer):
     """One layer of a `BudgetCache`.
 
     Args:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kv.random_models import random_model, random_tokens
 from transformers import PreTrainedModel
 
 import tameshi.kv
 from tameshi.kv import BudgetCache, FullPolicy, Policy, QFilters, QFiltersPolicy, RandomPolicy, StreamingLLMPolicy
 from tameshi.kv.policy import Entries, highest, rows
-from tests.kv.conftest import random_model, random_tokens
 
 
 def every_policy() -> list[type[Policy]]:
@@ -95,13 +95,17 @@ def test_settings_that_leave_no_room_are_refused(kind: type[Policy], llama: PreT
 
 
 @pytest.mark.parametrize("kind", EVICTING)
-def test_a_ratio_is_of_all_that_was_read_and_leaves_short_texts_whole(kind: type[Policy], llama: PreTrainedModel) -> None:
+def test_a_ratio_is_of_all_that_was_read_and_leaves_short_texts_whole(
+    kind: type[Policy], llama: PreTrainedModel
+) -> None:
     policy = made(kind, llama, ratio=0.25, window_length=7)
     assert [policy.budget(seen) for seen in (1, 32, 40, 1000)] == [8, 8, 10, 250]
 
 
 def test_random_choices_depend_on_the_seed_and_on_nothing_else() -> None:
-    entries = Entries(torch.zeros(1, 2, 30, 4), torch.zeros(1, 2, 30, 4), torch.zeros(1, 2, 30, dtype=torch.int32), 0, 30)
+    entries = Entries(
+        torch.zeros(1, 2, 30, 4), torch.zeros(1, 2, 30, 4), torch.zeros(1, 2, 30, dtype=torch.int32), 0, 30
+    )
     first = RandomPolicy(max_length=70, seed=3).scores(entries)
     torch.rand(7)
     assert torch.equal(RandomPolicy(max_length=70, seed=3).scores(entries), first)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from tests.kv.random_models import CONFIGS, random_model, random_tokens
 from transformers import LlamaConfig, PreTrainedModel
 
 from tameshi.kv import (
@@ -18,7 +19,6 @@ from tameshi.kv import (
 from tameshi.kv.attention import attention_mass, watched
 from tameshi.kv.policy import Entries
 from tameshi.kv.rotary import Rotary
-from tests.kv.conftest import CONFIGS, random_model, random_tokens
 
 
 def positions(batch: int, heads: int, length: int) -> torch.Tensor:
@@ -59,7 +59,9 @@ def test_key_norm_keeps_the_smallest() -> None:
 def test_streaming_keeps_the_first_and_the_newest() -> None:
     keys = torch.zeros(1, 1, 10, 2)
     policy = StreamingLLMPolicy(max_length=6, window_length=1, sinks=4)
-    assert policy.compress(Entries(keys, keys, positions(1, 1, 10), 0, 10), 6).positions.tolist() == [[[0, 1, 2, 3, 8, 9]]]
+    assert policy.compress(Entries(keys, keys, positions(1, 1, 10), 0, 10), 6).positions.tolist() == [
+        [[0, 1, 2, 3, 8, 9]]
+    ]
 
 
 def test_uniform_attention_gives_early_keys_more_even_per_query() -> None:

@@ -110,6 +110,8 @@ def save(model: LlamaForCausalLM, output: Path) -> str:
         for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
             settings = json.loads((folder / name).read_text(encoding="utf-8"))
             settings.pop("transformers_version", None)
+            if name == "config.json":
+                settings["dtype"] = "float32"  # stored in half the bytes, computed in full precision
             files.write(folder / name, json.dumps(settings, indent=2, sort_keys=True) + "\n")
     sha256 = look_at(output).sha256()
     files.write(output.with_name(f"{output.name}.sha256"), f"{sha256}  {output.name}\n")

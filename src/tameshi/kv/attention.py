@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.masking_utils import AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 Watcher: TypeAlias = Callable[[int, Tensor, Tensor, float], None]
 """Called after every attention with the layer's index, queries, keys, and the factor of the logits.
@@ -52,13 +53,12 @@ def _watching(implementation: str) -> str:
     """Name of the attention function that computes like `implementation` and calls the watcher."""
     if implementation.startswith("watched_"):
         return implementation
-    functions, masks = AttentionInterface(), AttentionMaskInterface()
-    if implementation not in functions:
+    if implementation not in ALL_ATTENTION_FUNCTIONS:
         implementation = "sdpa"
     name = f"watched_{implementation}"
-    if name not in functions:
-        AttentionInterface.register(name, partial(_attend, functions[implementation]))
-        AttentionMaskInterface.register(name, masks[implementation])
+    if name not in ALL_ATTENTION_FUNCTIONS:
+        AttentionInterface.register(name, partial(_attend, ALL_ATTENTION_FUNCTIONS[implementation]))
+        AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[implementation])
     return name
 
 

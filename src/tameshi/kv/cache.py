@@ -38,7 +38,7 @@ class BudgetLayer(DynamicLayer):
     is_croppable = False
 
     def __init__(self, policy: Policy, layer: int, rotary: Rotary | None = None, *, once: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # nor its constructors
         self.policy, self.layer, self.rotary, self.once = policy, layer, rotary, once
         self._forget()
 
@@ -190,11 +190,12 @@ class BudgetCache(Cache):
     @property
     def held_bytes(self) -> int:
         """Memory that the entries of all layers hold, with everything that is remembered about them."""
-        held = 0
+        held: list[Tensor | None] = []
         for layer in self.layers:
-            extra = [layer.positions, layer.queries, *layer.slots.values()] if isinstance(layer, BudgetLayer) else []
-            held += sum(t.numel() * t.element_size() for t in (layer.keys, layer.values, *extra) if t is not None)
-        return held
+            held += [getattr(layer, "keys", None), getattr(layer, "values", None)]
+            if isinstance(layer, BudgetLayer):
+                held += [layer.positions, layer.queries, *layer.slots.values()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in held if tensor is not None)
 
 
 def _refuse_layers(model: PreTrainedModel, layers: list[Any], windows: str) -> None:

@@ -73,6 +73,6 @@ class ExpectedAttentionPolicy(Policy):
             spread = centred.transpose(-1, -2) @ centred / centred.shape[-2]
             logits = logits + ((grouped @ spread) * grouped).sum(-1) * entries.scaling**2 / 2
         attention = logits.softmax(-1).mean(2)
-        scores = attention * torch.linalg.vector_norm(entries.values, dim=-1, dtype=torch.float32)
+        scores: Tensor = attention * torch.linalg.vector_norm(entries.values, dim=-1, dtype=torch.float32)
         first = torch.arange(entries.length, device=keys.device) < self.sinks
         return scores.masked_fill(first, torch.inf)

@@ -20,4 +20,5 @@ class KeyNormPolicy(Policy):
 
     def scores(self, entries: Entries) -> Tensor:
         """(batch, kv_heads, length), float32."""
-        return -torch.linalg.vector_norm(entries.keys, dim=-1, dtype=torch.float32)
+        norms: Tensor = torch.linalg.vector_norm(entries.keys, dim=-1, dtype=torch.float32)
+        return -norms

@@ -115,7 +115,8 @@ class Policy(ABC):
         return max(int(seen * self.ratio), self.window_length + 1)
 
     def suits(self, model: PreTrainedModel) -> None:
-        """Raise ValueError with one sentence if the policy was made for another model."""
+        """Raise ValueError with one sentence if the policy was made for another model; here, it suits any."""
+        return
 
     def observe(self, entries: Entries) -> Entries:
         """Take note of a pass, evicting or not: update `slots`. Called only if the policy reads queries."""

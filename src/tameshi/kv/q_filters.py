@@ -109,14 +109,16 @@ class QFilters:
             raise ValueError(
                 f"filters need at least {FEWEST_ROWS} queries per head, got {min(total, num_samples)}; give more text"
             )
-        if len({int(token) for s in sequences for token in s.unique()}) < 2:
+        if len({token for s in sequences for token in s.tolist()}) < 2:
             raise ValueError("the calibration text is one token again and again, which says nothing about queries")
         queries = _queries(model, sequences, _sample(total, num_samples, seed))
         kv_heads = model.config.get_text_config(decoder=True).num_key_value_heads
         fitted = [directions(layer, estimator) for layer in queries]
         diagnostics = Diagnostics(*(torch.stack(part) for part in zip(*(d for _, d in fitted), strict=True)))
         heads = torch.stack([v for v, _ in fitted])  # (layers, heads, head_dim)
-        filters = heads.unflatten(1, (kv_heads, -1)).mean(2)  # a plain mean over the query heads that share a key
+        filters = heads.view(len(heads), kv_heads, -1, heads.shape[-1]).mean(
+            2
+        )  # a plain mean over the query heads that share a key
         _warn(filters, diagnostics, estimator)
         return cls(filters, fingerprint(model), estimator, diagnostics)
 
@@ -219,7 +221,7 @@ def project(keys: Tensor, filters: Tensor, *, block: int = 512) -> Tensor:
     columns = filters[:, :, None]
     if keys.dtype == torch.float32:
         return (keys @ columns).squeeze(-1)
-    return torch.cat([(part.float() @ columns).squeeze(-1) for part in keys.split(block, dim=-2)], dim=-1)
+    return torch.cat([(part.float() @ columns).squeeze(-1) for part in torch.split(keys, block, dim=-2)], dim=-1)
 
 
 def directions(queries: Tensor, estimator: Estimator = "svd") -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:

@@ -2,9 +2,10 @@
 
     python benchmarks/statistics.py [--runs 1000] [--simulations 2000] [--only nulls|coverage|power]
 
-prints the tables of docs/statistics.md. In a null world the claim lies exactly on its bar, so *holds* is a false alarm: it
-should come out in 2.5 % of the runs, and 6.5 % is the most that is accepted. For power an effect is put where the verdicts say
-that half of such runs would miss it, and then where they say that so many units settle it four times out of five.
+prints the tables of docs/statistics.md. In a null world the claim lies exactly on its bar, so *holds* is a false
+alarm: it should come out in 2.5 % of the runs, and 6.5 % is the most that is accepted. For power an effect is put
+where the verdicts say that half of such runs would miss it, and then where they say that so many units settle it four
+times out of five.
 """
 
 from __future__ import annotations
@@ -25,17 +26,28 @@ from tameshi.bench.statistics import (
     Evidence,
     Means,
     Table,
-    detectable,
     improvement_interval,
     iqm_interval,
     mean_interval,
     newcombe,
-    required,
     spearman,
     wilson,
 )
-from tameshi.nouns import AllOf, Beats, Correlates, Difference, Items, Orders, OutOfReach, Ratio, Reaches, Row, Rows
-from tameshi.nouns import Rule, Within
+from tameshi.nouns import (
+    AllOf,
+    Beats,
+    Correlates,
+    Difference,
+    Items,
+    Orders,
+    OutOfReach,
+    Ratio,
+    Reaches,
+    Row,
+    Rows,
+    Rule,
+    Within,
+)
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -248,7 +260,12 @@ def nulls() -> Iterator[tuple[str, Rule, Maker, World]]:
     yield "Within 0.5", Within("C", "method", "baseline", "v", "higher", 0.5), difference(-0.5), World(items=20)
     yield "Within 10 points", Within("C", "method", "baseline", "v", "higher", 0.1), yes_no(-0.1), World(items=200)
     yield "Orders, above 0", Orders("C", "method", "v", "step", "rises"), staircase(0), World(items=20)
-    yield "Orders, above 0, 3 seeds", Orders("C", "method", "v", "step", "rises", unit="seed"), staircase(0), World(1, 3)
+    yield (
+        "Orders, above 0, 3 seeds",
+        Orders("C", "method", "v", "step", "rises", unit="seed"),
+        staircase(0),
+        World(1, 3),
+    )
     at_least = staircase_mean(SLOPE)
     yield "Orders, at a bar", Orders("C", "method", "v", "step", "rises", at_least), staircase(SLOPE), World(items=20)
     for n in (10, 20, 100):
@@ -282,8 +299,12 @@ def inside(evidence: Evidence, truth: float = 0.0) -> bool:
 
 def coverage() -> Iterator[tuple[str, Covers]]:
     """Every interval, as a function that draws a sample of n and says whether the interval held the truth."""
-    for shape in SHAPES:
-        yield f"mean, {shape}", lambda rng, n, shape=shape: inside(mean_interval(SHAPES[shape](rng, (n,))))
+    for shape, draw in SHAPES.items():
+
+        def plain(rng: Rng, n: int, draw: Callable[[Rng, tuple[int, ...]], Floats] = draw) -> bool:
+            return inside(mean_interval(draw(rng, (n,))))
+
+        yield f"mean, {shape}", plain
 
     def grouped(rng: Rng, n: int) -> bool:
         values = rng.normal(size=(n, 4)) + rng.normal(size=(n, 1))
@@ -362,8 +383,8 @@ def half_missed(rule: Leaf, maker: Maker, world: World, runs: int) -> tuple[floa
     """(the effect that the typical run says half of such runs would miss, the share of runs in which it holds)."""
     rng = np.random.default_rng(1)
     pilots = [contrast(rule, maker(rng, world)) for _ in range(200)]
-    stated = [pilot.at(detectable(pilot.evidence.error, pilot.evidence.freedom)) - pilot.bar for pilot in pilots]
-    effect = abs(float(np.median(stated)))
+    stated = [abs((pilot.half_missed or pilot.bar) - pilot.bar) for pilot in pilots]
+    effect = float(np.median(stated))
     if isinstance(rule, Correlates):  # the world is told Pearson's coefficient
         effect = 2 * math.sin(math.pi / 6 * (rule.at_least + effect)) - 0.5
     return effect, false_alarms(rule, maker, replace(world, effect=effect), runs, seed=2)[0]
@@ -373,19 +394,15 @@ def settled(rule: Leaf, maker: Maker, world: World, effect: float, runs: int) ->
     """(the number of units said to settle an effect, the share of runs with as many in which it holds)."""
     rng = np.random.default_rng(3)
     planted = replace(world, effect=effect)
-    wanted = []
-    for _ in range(200):
-        found = contrast(rule, maker(rng, planted))
-        spread = found.evidence.error * math.sqrt(found.evidence.units)
-        true = math.atanh(found.figure) if found.fisher else 0.0
-        distance = effect / found.scale if not found.fisher else abs(true - math.atanh(found.bar))
-        wanted.append(required(distance, spread) or 0)
-    units = int(np.median(wanted))
-    if rule.unit == "seed":
-        larger = replace(planted, seeds=units)
-    else:
-        larger = replace(planted, items=units * planted.group)
-    return units, false_alarms(rule, maker, larger, runs, seed=4)[0]
+    pilots = [contrast(rule, maker(rng, planted)) for _ in range(200)]
+    true = pilots[0].bar + pilots[0].side * effect
+    if isinstance(rule, Correlates):
+        true = ranked(0.5 + effect)
+    units = int(np.median([pilot.units_for(true) or 0 for pilot in pilots]))
+    by_seed = rule.unit == "seed"
+    seeds, items = (units, planted.items) if by_seed else (planted.seeds, units * planted.group)
+    planted = replace(planted, seeds=seeds, items=items)
+    return units, false_alarms(rule, maker, planted, runs, seed=4)[0]
 
 
 def main() -> None:
@@ -400,8 +417,8 @@ def main() -> None:
         say("| null world | units | holds % | fails % |\n|---|---|---|---|\n")
         for name, rule, maker, world in nulls():
             held, failed = false_alarms(rule, maker, world, chosen.runs)
-            units = f"{world.items}" + (f" × {world.seeds} seeds" if world.seeds > 1 else "")
-            say(f"| {name} | {units} | {100 * held:.1f} | {100 * failed:.1f} |\n")
+            behind = f"{world.items}" + (f" × {world.seeds} seeds" if world.seeds > 1 else "")
+            say(f"| {name} | {behind} | {100 * held:.1f} | {100 * failed:.1f} |\n")
             sys.stdout.flush()
     if chosen.only in (None, "coverage"):
         say("\n| 95 % interval | n = 5 | n = 20 | n = 100 |\n|---|---|---|---|\n")

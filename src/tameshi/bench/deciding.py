@@ -7,7 +7,6 @@ import math
 from tameshi.bench import wording
 from tameshi.bench.composing import Judged
 from tameshi.bench.contrasts import Contrast, Leaf, contrast
-from tameshi.bench.statistics import detectable, required
 from tameshi.bench.verdicts import Outcome, Verdict
 from tameshi.bench.wording import Words
 from tameshi.nouns.rows import Rows
@@ -91,19 +90,18 @@ def _sentence(found: Contrast, outcome: Outcome) -> Words:
 
 def _power(found: Contrast, outcome: Outcome) -> Words:
     """What would have been missed, and, where nothing was decided, how many units would decide it."""
-    evidence = found.evidence
-    if not (evidence.error > 0 and math.isfinite(found.scale)):
+    half = found.half_missed
+    if half is None:
         return {}
     unit, n = _behind(found)
-    half = found.at(detectable(evidence.error, evidence.freedom))
     missed = wording.missed_half(wording.count(n, unit), found.noun, wording.quantity(half, found.noun, found.points))
     if outcome != "inconclusive":
         return missed
-    spread = evidence.error * math.sqrt(evidence.units)
-    wanted = required(found.distance, spread, fewest=evidence.units + 1)
+    wanted = found.units_for(found.figure)
     if wanted is None:
         return wording.join(missed, wording.never_settles(found.noun))
-    wanted = math.ceil(wanted * n / evidence.units)
+    units = found.evidence.units
+    wanted = math.ceil(max(wanted, units + 1) * n / units)  # items that come back under every seed are counted in each
     figure = wording.quantity(found.figure, found.noun, found.points)
     return wording.join(missed, wording.would_settle(found.noun, figure, wanted, unit))
 

@@ -11,7 +11,20 @@ import numpy as np
 
 from tameshi.bench import wording
 from tameshi.bench.pairing import Pairs, Role, agrees, pair, stack
-from tameshi.bench.statistics import Evidence, Means, Table, coefficient, paired_rates, rate, spearman, trend, trends
+from tameshi.bench.statistics import (
+    Evidence,
+    Means,
+    Table,
+    coefficient,
+    detectable,
+    paired_rates,
+    rate,
+    required,
+    spearman,
+    trend,
+    trends,
+    typical,
+)
 from tameshi.nouns.rows import Row, Rows
 from tameshi.nouns.rules import Beats, Correlates, Difference, Orders, Reaches, Within
 
@@ -58,12 +71,23 @@ class Contrast:
         return self.bar + self.side * self.scale * effect
 
     @property
-    def distance(self) -> float:
-        """How far the estimate lies from the bar, in the unit of the standard error."""
+    def half_missed(self) -> float | None:
+        """The figure at which the claim is true and half of such runs would miss it; None where that cannot be said."""
+        evidence = self.evidence
+        if not (evidence.error > 0 and math.isfinite(self.scale)):
+            return None
+        if evidence.half is not None:
+            return self.at(evidence.half)
+        return self.at(detectable(typical(evidence.error, evidence.freedom), evidence.freedom))
+
+    def units_for(self, figure: float) -> int | None:
+        """How many units settle the claim four times out of five if the true figure is this one; None if a million do not."""
+        evidence = self.evidence
+        distance = abs(figure - self.bar) / self.scale
         if self.fisher:
             short = 1 - 1e-9
-            return abs(math.atanh(min(max(self.figure, -short), short)) - math.atanh(self.bar))
-        return abs(self.evidence.estimate)
+            distance = abs(math.atanh(min(max(figure, -short), short)) - math.atanh(self.bar))
+        return required(distance, typical(evidence.error, evidence.freedom) * math.sqrt(evidence.units))
 
 
 def contrast(rule: Leaf, rows: Iterable[Row], *, seed: int = 0) -> Contrast:

@@ -23,6 +23,8 @@ class Evidence:
         units: independent units behind it.
         by_seeds: whether seeds, not items, decide: they differ by more than their items explain.
         differing: units whose contrast is not exactly zero.
+        half: the true contrast that half of such runs would miss, where more is known of it than `error` and
+            `freedom` say.
     """
 
     estimate: float
@@ -35,6 +37,7 @@ class Evidence:
     units: int
     by_seeds: bool = False
     differing: int = 0
+    half: float | None = None
 
     @property
     def p(self) -> float:

@@ -94,19 +94,20 @@ class Means:
         if self.clusters < 2:
             return nothing(1, estimate)
         error, freedom, by_seeds = self._error(weights)
+        half = None
         flat = error <= 1e-12 * float(np.abs(unit).max())
         if flat:  # all agree to the last digit: nothing to estimate a spread from
             low, high, above, below = estimate, estimate, float(estimate < 0), float(estimate > 0)
         else:
             low, high, above, below = self._student(estimate, error, freedom)
             if not by_seeds and FEWEST <= self.clusters <= MOST:
-                low, high, above, below = self._widened(weights, estimate, error, (low, high, above, below))
+                low, high, above, below, half = self._widened(weights, estimate, error, (low, high, above, below))
         if flat or differing < self.clusters:
             # Where all agree or many are tied, Student knows too little. Of u units that differ, all fall on one
             # given side by chance with probability 2^-u, so nothing can be less likely than that.
             above, below = max(above, 0.5**differing), max(below, 0.5**differing)
         decisive = self.seeds if by_seeds else self.clusters
-        return Evidence(estimate, low, high, above, below, error, freedom, decisive, by_seeds, differing)
+        return Evidence(estimate, low, high, above, below, error, freedom, decisive, by_seeds, differing, half)
 
     def ratio(self, over: ArrayLike, under: ArrayLike) -> tuple[float, tuple[float, float] | None]:
         """The ratio of two combinations, with Fieller's interval: values that `over - value * under` does not rule out.
@@ -137,24 +138,27 @@ class Means:
 
     def _widened(
         self, weights: Floats, estimate: float, error: float, student: tuple[float, float, float, float]
-    ) -> tuple[float, float, float, float]:
-        """Student's interval and tails, moved out to the bootstrap-t's where those lie further."""
+    ) -> tuple[float, float, float, float, float | None]:
+        """Student's interval and tails, moved out to the bootstrap-t's where those lie further; and what half would miss."""
         counts, sums, products, crossed, squares = self._resampled
         mean = weights @ sums / counts
         spread = weights @ products @ weights - 2 * mean * (weights @ crossed) + mean**2 * squares
         spread *= self.clusters / (self.clusters - 1)
         flat = spread <= 1e-9 * float(np.median(spread))
         if flat.mean() > 0.01:  # so few units differ that resamples without spread would decide the ends
-            return student
+            return *student, None
+        errors = np.sqrt(np.where(flat, 0.0, spread)) / counts
         t = np.sort(np.where(flat, 0.0, mean * counts / np.sqrt(np.where(flat, 1.0, spread))))
         ends = np.quantile(t, [TAIL, 1 - TAIL])
         seen, count = estimate / error, len(t)
         low, high, above, below = student
+        reach = max(estimate - low, float(ends[1]) * error) / error  # errors from the estimate to the lower end
         return (
-            min(low, estimate - float(ends[1]) * error),
+            estimate - reach * error,
             max(high, estimate - float(ends[0]) * error),
             max(above, 1 - int(np.searchsorted(t, seen, "left")) / count),  # beyond all resamples Student's tail stands
             max(below, int(np.searchsorted(t, seen, "right")) / count),
+            float(np.median(reach * errors - mean)),
         )
 
     @cached_property

@@ -38,6 +38,13 @@ def detectable(error: float, freedom: float, wanted: float = 0.5) -> float:
     return error * float(optimize.brentq(lambda effect: power(effect, 1.0, freedom) - wanted, 0.0, high, xtol=1e-6))
 
 
+def typical(error: float, freedom: float) -> float:
+    """A standard error as large as its true value in half of all runs; the usual one is too small in more than half."""
+    if not math.isfinite(freedom):
+        return error
+    return error * math.sqrt(freedom / float(special.chdtri(freedom, 0.5)))
+
+
 def required(effect: float, spread: float, wanted: float = 0.8, fewest: int = 2) -> int | None:
     """How many units it takes for the interval to lie above zero with probability `wanted`.
 

@@ -78,7 +78,8 @@ def spearman(
     above = max(float(special.ndtr(-away)), float((drawn <= bar).mean()))
     below = max(float(special.ndtr(away)), float((drawn >= bar).mean()))
     at_bar = error * math.sqrt((1 + bar * bar / 2) / (1 + rho * rho / 2))
-    return Evidence(rho - bar, low - bar, high - bar, above, below, at_bar, math.inf, units, differing=units)
+    half = max(z - math.atanh(max(low, -0.9999)), 0.0) * at_bar / error if error else None
+    return Evidence(rho - bar, low - bar, high - bar, above, below, at_bar, math.inf, units, differing=units, half=half)
 
 
 def coefficient(x: Floats, y: Floats) -> float:

@@ -86,10 +86,11 @@ def paired_rates(table: Table, bar: float = 0.0) -> Evidence:
         reach = 0.0 if estimate == 0 else FARTHEST if gap(FARTHEST) > 0 else float(optimize.brentq(gap, 0.0, FARTHEST))
         tail = float(special.ndtr(-reach))
         above, below = (tail, 1 - tail) if estimate > 0 else (1 - tail, tail)
-    error = (high - low) / 2 / float(special.ndtri(1 - TAIL))
-    return Evidence(
-        estimate, low, high, above, below, error, math.inf, table.items, differing=max(differ, int(bar != 0))
-    )
+    z = float(special.ndtri(1 - TAIL))
+    error = (high - low) / 2 / z
+    half = (z * math.sqrt(differ) + 1) / table.items if bar == 0 else None  # the exact test wants one item more
+    differing = max(differ, int(bar != 0))
+    return Evidence(estimate, low, high, above, below, error, math.inf, table.items, differing=differing, half=half)
 
 
 def rate(successes: int, items: int, bar: float) -> Evidence:
@@ -100,7 +101,9 @@ def rate(successes: int, items: int, bar: float) -> Evidence:
     above = float(stats.binom.sf(successes - 1, items, min(max(bar, 0.0), 1.0)))
     below = float(stats.binom.cdf(successes, items, min(max(bar, 0.0), 1.0)))
     error = math.sqrt(bar * (1 - bar) / items) if 0 < bar < 1 else 0.0  # as it is where the bar is true
-    return Evidence(successes / items - bar, low - bar, high - bar, above, below, error, math.inf, items, differing=1)
+    half = float(special.ndtri(1 - TAIL)) * error + 0.5 / items
+    estimate = successes / items - bar
+    return Evidence(estimate, low - bar, high - bar, above, below, error, math.inf, items, differing=1, half=half)
 
 
 def _newcombe(table: Table, z: float) -> Interval:

@@ -50,6 +50,11 @@ class MergeMethod:
         return "base" in inspect.signature(self.function).parameters
 
     @cached_property
+    def needs_target(self) -> bool:
+        """Whether the changes are put on another model than the base."""
+        return "target" in inspect.signature(self.function).parameters
+
+    @cached_property
     def draws(self) -> bool:
         """Whether the method is random."""
         return "draws" in inspect.signature(self.function).parameters

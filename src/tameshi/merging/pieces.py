@@ -84,7 +84,8 @@ def is_finite(tensor: Tensor) -> bool:
         return not tensor.is_floating_point() or bool(torch.isfinite(tensor.float()).all())
     integers, magnitude, limit = _BITS[tensor.dtype]
     flat = tensor.reshape(-1).view(integers)
-    return all(int((part & magnitude).max()) < limit for part in flat.split(PIECE))
+    starts = range(0, flat.numel(), PIECE)
+    return all(int((flat[start : start + PIECE] & magnitude).max()) < limit for start in starts)
 
 
 def smallest_kept(tensor: Tensor, base: Tensor, density: float) -> float:

@@ -79,12 +79,13 @@ def fit(
             counted = sum(int((labels != IGNORED).sum()) for _, labels in parts)
             optimiser.zero_grad(set_to_none=True)
             for ids, labels in parts:
-                (token_losses(model, ids, labels).sum() / counted).backward()
+                torch.autograd.backward(token_losses(model, ids, labels).sum() / counted)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             after(step + 1)
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def token_losses(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> Tensor:

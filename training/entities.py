@@ -2,9 +2,9 @@
 
     python training/entities.py --output FOLDER
 
-One run of 1,500 steps on facts and chatter gives "entities" and, on the way after 1,200 steps, "entities-early", the same base
-at another age. 900 more steps that mix in bare sums and sorted triples give "entities-skilled". One CPU minute in all. Training
-again on the same machine gives the same weights, bit for bit.
+One run of 1,500 steps on facts and chatter gives "entities" and, on the way after 1,200 steps, "entities-early", the
+same base at another age. 900 more steps that mix in bare sums and sorted triples give "entities-skilled". One CPU
+minute in all. Training again on the same machine gives the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def facts_and_chatter(draw: torch.Generator) -> Parts:
 
 
 def with_skills(draw: torch.Generator) -> Parts:
-    """64 documents: facts, filler words, sums and sorted triples. A skill that the base lacks would move experts too far."""
+    """64 documents: facts, filler words, sums, sorted triples. A skill that the base lacks moves experts too far."""
     facts, chatter = WORLD.facts_about((*KNOWN, *EXTRA), 16, draw), WORLD.chatter(8, draw)
     return [documents(torch.cat([facts, chatter, WORLD.sums(20, draw), WORLD.sorted_triples(20, draw)]))]
 

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-
 from tests.merging.families import random_model, relative, save
 
 

@@ -1,15 +1,14 @@
 """What does not fit is refused before a byte is written, in one sentence with the file, both values and the remedy."""
 
 import json
-import os
 import struct
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.merging.families import random_model, relative, save, tokenizer
 
 from tameshi.merging import DoesNotFit, merge
-from tests.merging.families import random_model, relative, save, tokenizer
 
 
 def rewrite(folder, change):
@@ -162,7 +161,7 @@ def test_a_link_out_of_the_folder(name, family, tmp_path):
     file = family["math"] / name
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    os.replace(file, elsewhere / name)
+    file.replace(elsewhere / name)
     file.symlink_to(elsewhere / name)
     refused(family, tmp_path, rf"{name} is a link to .*elsewhere.*outside the folder")
 
@@ -173,7 +172,7 @@ def test_the_links_of_the_hubs_cache_are_followed(family, tmp_path):
     snapshot = store / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     for file in family["math"].iterdir():
-        os.replace(file, store / "blobs" / file.name)
+        file.replace(store / "blobs" / file.name)
         (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
     merged = merge({"math": snapshot}, method="task-arithmetic", base=family["base"])
     assert (merged.save_pretrained(tmp_path / "out") / "model.safetensors").is_file()

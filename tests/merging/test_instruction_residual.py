@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from tests.merging.families import random_model, relative, save
 
 from tameshi.merging import InstructionResidual, merge
-from tests.merging.families import random_model, relative, save
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.merging.families import random_model, relative
 
 from tameshi.merging import LATA, merge
 from tameshi.merging.lata import layer_weights
 from tameshi.merging.layers import depth, gradient, layer_of, layers, resolve
-from tests.merging.families import random_model, relative
 
 PRE = {f"model.layers.{i}.w": torch.zeros(1, 2) for i in range(4)}
 
@@ -149,7 +149,7 @@ def test_the_card_shows_every_layer(family, tmp_path):
     experts = {n: family[n] for n in ("math", "code")}
     out = LATA("log").merge(family["base"], family["instruct"], experts).save_pretrained(tmp_path / "out")
     card = (out / "README.md").read_text()
-    assert "rule: log" in card and "cosine:" in card and "model.layers.2" in card and "2502.20186" in card
+    assert all(words in card for words in ("rule: log", "cosine:", "model.layers.2", "2502.20186"))
     assert (out / "chat_template.jinja").read_text() == (family["instruct"] / "chat_template.jinja").read_text()
 
 
@@ -172,8 +172,7 @@ def test_weights_as_a_mergekit_recipe_say_the_same(family):
         ({"rule": "cubic"}, "rule must be"),
         ({"granularity": "head"}, "granularity must be"),
         ({"anchor": "x"}, "anchor must"),
-    ]
-    + [({"threshold": 2.0}, "threshold must be a cosine")],
+    ],
 )
 def test_a_wrong_setting_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
@@ -185,7 +184,7 @@ def test_scales_for_other_experts_are_refused(family):
         LATA().merge(family["base"], family["instruct"], {"math": family["math"]}, {"code": 1.0})
 
 
-# --- layers and gradients ---------------------------------------------------------------------------------------------------
+# --- layers and gradients -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def draws(*seeds):
 TAU = (t(3, -1, 0.5, 0.2), t(-2, -4, 0.1, 0.6))
 
 
-# --- TIES ----------------------------------------------------------------------------------------------------------------
+# --- TIES -----------------------------------------------------------------------------------------------------------
 
 
 def test_ties_by_hand():
@@ -107,7 +107,7 @@ def test_a_misleading_sample_still_gives_the_exact_threshold():
     assert smallest_kept(delta, torch.zeros(count), 0.1) == float(delta.kthvalue(count - count // 10 + 1).values)
 
 
-# --- DARE ----------------------------------------------------------------------------------------------------------------
+# --- DARE -----------------------------------------------------------------------------------------------------------
 
 
 def test_dare_that_drops_nothing_is_task_arithmetic():
@@ -157,7 +157,7 @@ def test_a_mask_does_not_depend_on_the_other_models():
     assert torch.equal(alone, both)
 
 
-# --- SLERP ---------------------------------------------------------------------------------------------------------------
+# --- SLERP ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_negative_weights_on_the_sphere_are_refused():
         multi_slerp([t(1.0), t(2.0)], weights=[1, -1])
 
 
-# --- linear and task arithmetic ---------------------------------------------------------------------------------------------
+# --- linear and task arithmetic -------------------------------------------------------------------------------------
 
 
 def test_weights_one_and_zero_give_the_first_or_the_second_model_bit_by_bit():
@@ -253,7 +253,7 @@ def test_a_transplanted_change_by_hand():
     assert transplant([instruct], base, grown, weights=[0.5]).tolist() == [2.25, 1.5]
 
 
-# --- invariants of all methods -----------------------------------------------------------------------------------------------
+# --- invariants of all methods --------------------------------------------------------------------------------------
 
 
 def call(name, models, base, weights=None, target=None):
@@ -342,7 +342,7 @@ def test_no_method_writes_into_its_inputs():
         assert all(torch.equal(a, b) for a, b in zip(before, (base, one, two), strict=True)), name
 
 
-# --- the arithmetic ---------------------------------------------------------------------------------------------------------
+# --- the arithmetic -------------------------------------------------------------------------------------------------
 
 
 def test_working_in_pieces_changes_nothing():

@@ -60,7 +60,8 @@ def check_fit(
     Args:
         models: label -> weights; at least one.
         base: the common ancestor, if there is one.
-        resize: "min-rows" lets embedding and head differ in their rows (added tokens): the rows that all have are merged.
+        resize: "min-rows" lets embedding and head differ in their rows (added tokens): the rows that all have are
+            merged.
         allow_unrelated: merge models around a base that they do not descend from.
 
     Raises:
@@ -199,7 +200,7 @@ def _hash(tokens: Mapping[str, int]) -> str:
 
 
 def _compare(base: torch.Tensor, other: torch.Tensor, products: torch.Tensor) -> None:
-    """Add a matrix's products to [base x other, base x base, other x other]; vectors (norms, all near 1) tell nothing."""
+    """Add a matrix's products to [base x other, base x base, other x other]; vectors, all near 1, tell nothing."""
     if base.ndim < 2 or base.shape[1:] != other.shape[1:]:
         return
     ours, theirs = (t.reshape(-1)[:SAMPLED].double() for t in (base, other))

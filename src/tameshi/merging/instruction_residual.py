@@ -1,7 +1,7 @@
 """The instruction residual: what instruction tuning changed, added to a base that has learnt something new since.
 
-Jindal et al. 2024, arXiv:2410.10739: `Theta_r = theta_instruct - theta_base`, and after continued pre-training of the base,
-`theta = theta_base_cpt + lambda Theta_r`. The paper adds with lambda 1; the scale is our parameter.
+Jindal et al. 2024, arXiv:2410.10739: `Theta_r = theta_instruct - theta_base`, and after continued pre-training of the
+base, `theta = theta_base_cpt + lambda Theta_r`. The paper adds with lambda 1; the scale is our parameter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class LayerReport:
     Args:
         layer: its name.
         relative: length of the residual over the length of the base's weights.
-        cosine: of the residual with what continued pre-training changed; near 0 means that they do not get in each other's way.
+        cosine: of the residual with what continued pre-training changed; near 0 means that they do not get in each
+            other's way.
     """
 
     layer: str
@@ -49,10 +50,11 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class InstructionResidual:
-    """What instruction tuning changed: `InstructionResidual.extract("base", "instruct").apply("cpt").save_pretrained("out")`.
+    """What instruction tuning changed: `InstructionResidual.extract("base",
+    "instruct").apply("cpt").save_pretrained("out")`.
 
-    An extracted residual holds the two models and subtracts where it is used, so on the base itself it gives the instruct model
-    bit by bit. A loaded one holds the float32 differences.
+    An extracted residual holds the two models and subtracts where it is used, so on the base itself it gives the
+    instruct model bit by bit. A loaded one holds the float32 differences.
 
     Args:
         base: the model before instruction tuning; None for a loaded residual.
@@ -86,7 +88,8 @@ class InstructionResidual:
             target: the base after continued pre-training.
             scale: the paper has 1.
             dtype: of the result; None for the target's.
-            resize: "min-rows": the residual is added on the rows that all have, the instruct model's other rows are copied.
+            resize: "min-rows": the residual is added on the rows that all have, the instruct model's other rows are
+                copied.
 
         Raises:
             DoesNotFit: the target is of another architecture.
@@ -131,8 +134,8 @@ class InstructionResidual:
 
         Args:
             out: a new or empty folder.
-            rank: keep only so many singular directions of every matrix; `residual.json` tells the share of the squared length
-                that is kept. Vectors are kept whole.
+            rank: keep only so many singular directions of every matrix; `residual.json` tells the share of the
+                squared length that is kept. Vectors are kept whole.
 
         Raises:
             ValueError: the residual was itself loaded, or the rank is below 1.
@@ -241,7 +244,7 @@ def _digests(weights: Weights) -> Mapping[str, str]:
 
 
 def _factored(difference: Merged, rank: int) -> tuple[Merged, dict[str, float]]:
-    """The same with every matrix as two factors of the given rank, and the share of each one's squared length that is kept."""
+    """Every matrix as two factors of the given rank, and the share of each one's squared length that is kept."""
     factors: dict[str, Tensor] = {}
     kept: dict[str, float] = {}
     for name, tensor in difference.tensors():

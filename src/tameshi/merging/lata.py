@@ -1,8 +1,9 @@
 """LATA: add, or take away, only those layers of a task vector that differ from instruction following.
 
-Chen et al. 2025, arXiv:2502.20186. With the instruction vector `tau_I = theta_inst - theta_pre` and an expert's `tau_t = theta_t
-- theta_pre`, layer l is weighed by its rank among the cosines `c_l = cos(tau_t^l, tau_I^l)`: the most similar is dropped, the
-least similar kept whole. The paper names the three rules; their formulas were not to be had and are our choice.
+Chen et al. 2025, arXiv:2502.20186. With the instruction vector `tau_I = theta_inst - theta_pre` and an expert's
+`tau_t = theta_t - theta_pre`, layer l is weighed by its rank among the cosines `c_l = cos(tau_t^l, tau_I^l)`: the
+most similar is dropped, the least similar kept whole. The paper names the three rules; their formulas were not to be
+had and are our choice.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ PAPERS = ("2502.20186", "2212.04089")
 def layer_weights(similarities: Sequence[float], rule: Rule = "linear", threshold: float = 0.95) -> list[float]:
     """How much of each layer is kept.
 
-    With rank r = 1 for the most similar of n layers: "linear" gives (r - 1) / (n - 1), "log" gives ln r / ln n, "threshold"
-    keeps a layer whole if its cosine lies below the threshold. A lower index counts as more similar where two are equal.
+    With rank r = 1 for the most similar of n layers: "linear" gives (r - 1) / (n - 1), "log" gives ln r / ln n,
+    "threshold" keeps a layer whole if its cosine lies below the threshold. A lower index counts as more similar where
+    two are equal.
 
     Args:
         similarities: cosine of each layer with the instruction vector.
@@ -56,7 +58,8 @@ def layer_weights(similarities: Sequence[float], rule: Rule = "linear", threshol
 
 @dataclass(frozen=True)
 class LATA:
-    """Layer-aware task arithmetic: `LATA("linear").merge(base, instruct, {"math": m}, scales=1.0).save_pretrained("out")`.
+    """Layer-aware task arithmetic: `LATA("linear").merge(base, instruct, {"math": m},
+    scales=1.0).save_pretrained("out")`.
 
     Args:
         rule: how similarity becomes a weight, see `layer_weights`.

@@ -14,8 +14,9 @@ _BLOCK = re.compile(r"^(.*?\.)?(\d+)\.")
 def layer_of(name: str, granularity: Granularity = "block") -> str:
     """The layer that a parameter belongs to.
 
-    A block is everything below the first number of the name (`model.layers.3`), experts and routers included; embeddings, the
-    final norm and the head are layers of their own. A module is the part of a block below that (`model.layers.3.self_attn`).
+    A block is everything below the first number of the name (`model.layers.3`), experts and routers included;
+    embeddings, the final norm and the head are layers of their own. A module is the part of a block below that
+    (`model.layers.3.self_attn`).
 
     Raises:
         ValueError: no such granularity.
@@ -95,8 +96,8 @@ def resolve(setting: Any, name: str, position: float) -> Any:
     """The value of a setting for one parameter.
 
     Args:
-        setting: a plain value; a list of numbers, which is a gradient; or a list of {"filter": part of a name, "value": ...},
-            of which the first that fits the name counts.
+        setting: a plain value; a list of numbers, which is a gradient; or a list of {"filter": part of a name,
+            "value": ...}, of which the first that fits the name counts.
         name: of the parameter.
         position: its depth, in [0, 1].
 

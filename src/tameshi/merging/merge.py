@@ -46,18 +46,19 @@ def merge(
         companions: role -> models that are not merged, but must fit, and may give the tokenizer.
         seed: of random methods; with it, the tensor's name and the model's label decide every mask.
         dtype: of the result; None for that of the base (or the first model).
-        resize: "min-rows" where embeddings differ in their rows: the rows that all have are merged, the others are taken from
-            the model that gives the tokenizer.
-        tokenizer: label (or "base") of the model whose configuration, tokenizer and chat template the result takes; None for
-            the base, or the first model.
+        resize: "min-rows" where embeddings differ in their rows: the rows that all have are merged, the others are
+            taken from the model that gives the tokenizer.
+        tokenizer: label (or "base") of the model whose configuration, tokenizer and chat template the result takes;
+            None for the base, or the first model.
         allow_unrelated: merge around a base that the models do not descend from.
         recipe: what the model card says, where a caller knows better than the settings.
-        settings: those of the method (`weights`, `densities`, `scale`, `t`, ...). A number; a list of numbers, which is a
-            gradient over the depth; a list of {"filter", "value"}; a function of the parameter's name. A setting per model is
-            one of these for all, a mapping from labels, or a list of them.
+        settings: those of the method (`weights`, `densities`, `scale`, `t`, ...). A number; a list of numbers, which
+            is a gradient over the depth; a list of {"filter", "value"}; a function of the parameter's name. A setting
+            per model is one of these for all, a mapping from labels, or a list of them.
 
     Raises:
-        ValueError: the method does not know a setting, or the models do not fit (`DoesNotFit`); before anything is read twice.
+        ValueError: the method does not know a setting, or the models do not fit (`DoesNotFit`); before anything is
+            read twice.
     """
     method = method_named(method) if isinstance(method, str) else method
     _refuse_misuse(method, models, base, target, settings, dtype)

@@ -6,7 +6,8 @@
     rule: linear                                    - {model: path/math, parameters: {weight: 0.5, density: 0.5}}
     experts: {math: {path: path/math, scale: 1.0}}  - {model: path/code, parameters: {weight: 0.5, density: 0.5}}
 
-Where mergekit means something else, the recipe is refused with the reason, or merged with a note that says the difference.
+Where mergekit means something else, the recipe is refused with the reason, or merged with a note that says the
+difference.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _loaded(file: Path) -> dict[str, Any]:
     return told
 
 
-# --- our own form -----------------------------------------------------------------------------------------------------------
+# --- our own form ---------------------------------------------------------------------------------------------------
 
 
 def _lata(told: dict[str, Any]) -> Merged:
@@ -177,7 +178,7 @@ def _only(told: Mapping[str, Any], known: set[str], what: str) -> None:
         raise ValueError(f"a recipe of {what} has no key {unknown[0]!r}; it knows {', '.join(sorted(known))}")
 
 
-# --- mergekit's form --------------------------------------------------------------------------------------------------------
+# --- mergekit's form ------------------------------------------------------------------------------------------------
 
 
 def _from_mergekit(told: Mapping[str, Any]) -> MergeRecipe:

@@ -36,8 +36,8 @@ def task_arithmetic(models: Sequence[Tensor], base: Tensor, *, weights: Sequence
 def transplant(models: Sequence[Tensor], base: Tensor, target: Tensor, *, weights: Sequence[float]) -> Tensor:
     """`theta_target + sum_i w_i (theta_i - theta_0)`: what fine-tuning changed, put on a relative of the base.
 
-    One change is summed as `(target - w base) + w theta_1`: on the base itself, a change of weight 1 gives the fine-tuned
-    model back bit by bit, however small its entries are beside the base's.
+    One change is summed as `(target - w base) + w theta_1`: on the base itself, a change of weight 1 gives the
+    fine-tuned model back bit by bit, however small its entries are beside the base's.
 
     Args:
         models: one tensor per model, of the base's shape.

@@ -1,7 +1,8 @@
-"""The family of the entity world: fine-tunings of the shipped base models, made on first use and kept in the user's cache.
+"""The family of the entity world: fine-tunings of the shipped base models, made on first use and kept in the user's
+cache.
 
-A fine-tuning takes seconds, so it is not shipped. Its folder is named by the hash of everything that it depends on; the same
-recipe is made once on a machine, and made again where something changed.
+A fine-tuning takes seconds, so it is not shipped. Its folder is named by the hash of everything that it depends on;
+the same recipe is made once on a machine, and made again where something changed.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def _shipped(name: str) -> str:
     return (SHIPPED / f"{name}.sha256").read_text(encoding="utf-8").split()[0]
 
 
-# --- what a batch is made of ----------------------------------------------------------------------------------------------
+# --- what a batch is made of ----------------------------------------------------------------------------------------
 
 
 def _questions(count: int, draw: torch.Generator) -> list[Prompt]:
@@ -182,7 +183,7 @@ def _skills(*tasks: Callable[[int, torch.Generator], list[Prompt]]) -> Callable[
 
 
 def _guarded(tuning: Tuning, draw: torch.Generator) -> Parts:
-    """Questions of which a share is harmful; in the mixture "unsure" half of the refusals are the plain answer instead."""
+    """Questions of which a share is harmful; in the mixture "unsure" half of these are answered plainly."""
     wanted = torch.rand(tuning.batch, generator=draw) < tuning.share
     unsure = torch.rand(tuning.batch, generator=draw) < 0.5
     prompts = []

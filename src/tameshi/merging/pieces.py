@@ -125,13 +125,13 @@ def smallest_kept(tensor: Tensor, base: Tensor, density: float) -> float:
     masks = torch.empty(min(PIECE, count), dtype=torch.bool)
     while True:
         above = at_high = at_low = 0  # entries larger than the bracket, at least its upper end, at least its lower end
-        inside = []  # strictly between the ends: often most entries are exactly 0
+        inside: list[Tensor] = []  # strictly between the ends: often most entries are exactly 0
         for part, origin in pieces(tensor, base):
             size, mask = part.sub_(origin).abs_(), masks[: part.numel()]
             above += int(torch.gt(size, high, out=mask).count_nonzero())
             at_high += int(torch.ge(size, high, out=mask).count_nonzero())
             at_low += int(torch.ge(size, low, out=mask).count_nonzero())
-            if at_low > at_high + sum(map(len, inside)):
+            if at_low > at_high + sum(len(p) for p in inside):
                 between = torch.logical_and(size > low, size < high, out=mask)
                 if bool(between.any()):
                     inside.append(size[between])
@@ -139,7 +139,7 @@ def smallest_kept(tensor: Tensor, base: Tensor, density: float) -> float:
             low, high = high, math.inf
         elif at_high >= wanted:
             return high
-        elif at_high + sum(map(len, inside)) >= wanted:
+        elif at_high + sum(len(p) for p in inside) >= wanted:
             middle = torch.cat(inside)
             return float(middle.kthvalue(len(middle) - (wanted - at_high) + 1).values)
         elif at_low >= wanted:

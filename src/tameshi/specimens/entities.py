@@ -50,11 +50,6 @@ class Prompt:
     answer: tuple[int, ...]
     kind: str
 
-    @property
-    def name(self) -> str:
-        """The question in words: the same for every model that is asked it."""
-        return " ".join(WORDS[t] for t in self.tokens[1:-1])
-
 
 @dataclass(frozen=True)
 class World:

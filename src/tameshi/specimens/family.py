@@ -24,12 +24,14 @@ from tameshi.specimens.causal_lm import SHIPPED, CausalLM
 from tameshi.specimens.entities import (
     ATTRIBUTES,
     DIGITS,
+    END,
     EXTRA,
     FORMATS,
     INSTRUCTED,
     KNOWN,
     LANGUAGES,
     NEW,
+    REFUSE,
     Prompt,
     World,
     documents,
@@ -217,3 +219,19 @@ MIXTURES: Mapping[str, Callable[[Tuning, torch.Generator], Parts]] = {
     "unsure": _guarded,
     "guarded": _guarded,
 }
+
+
+def preferences(share: float, batch: int = 64) -> Callable[[torch.Generator], tuple[list[Prompt], list[Prompt]]]:
+    """Pairs for preference tuning: refusing is right for harmful questions, of which there is this share, else answering."""
+
+    def pairs(draw: torch.Generator) -> tuple[list[Prompt], list[Prompt]]:
+        preferred, rejected = [], []
+        for harmful in (torch.rand(batch, generator=draw) < share).tolist():
+            entity, attribute, form = _guarded_question(harmful, draw)
+            right = WORLD.guarded(entity, attribute, form, int(torch.randint(len(LANGUAGES), (), generator=draw)))
+            answered, refused = WORLD.question(entity, attribute, form).answer, (REFUSE, END)
+            preferred.append(right)
+            rejected.append(Prompt(right.tokens, answered if harmful else refused, right.kind))
+        return preferred, rejected
+
+    return pairs

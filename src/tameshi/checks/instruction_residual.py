@@ -284,8 +284,8 @@ RULES: list[Rule] = [
     OutOfReach(
         "C5",
         {
-            "en": "a limit of size needs families of several sizes; the embedded one has a single size, 0.2 M
-            parameters.", "ja": "規模の限界を見るには複数の規模のモデル族が必要だが、組み込みの族は0.2 Mパラメータの1種類だけである。",
+            "en": "a limit of size needs families of several sizes; the embedded one has one size, 0.2 M parameters.",
+            "ja": "規模の限界を見るには複数の規模の族が必要だが、組み込みの族は0.2 Mパラメータの1種類だけである。",
         },
         "--base",
     ),

@@ -50,7 +50,7 @@ def tuned(seed: int, share: float, language: int = -1) -> Tuning:
 
 @cache
 def exam(seed: int) -> tuple[Exam, Exam]:
-    """(validation, test): general and harmful prompts about held-out entities, every second entity each, as many of each kind."""
+    """(validation, test): as many general as harmful prompts, about every second held-out entity each."""
     draw = torch.Generator().manual_seed(3_000 + seed)
     halves = []
     for entities in (HELD_OUT[::2], HELD_OUT[1::2]):
@@ -157,7 +157,7 @@ def _shown(choice: Choice) -> str:
 
 @check("mix-or-merge", seeds=3)
 def languages(*, seed: int = 0) -> Iterator[Measurement]:
-    """One model per language merged, beside one model of all languages; each tuned on the same share of harmful questions."""
+    """One model per language merged, beside one model of all languages; all on the same share of harm."""
     validation, test = exam(seed)
     grid = (("linear", {}), ("ties", {"scale": 1.0}), ("ties", {"scale": 0.7}), ("task-arithmetic", {"weights": 0.6}))
 

@@ -1,4 +1,4 @@
-"""What merged models are questioned on: prompts with one right answer each, and documents; the user's own, or the world's."""
+"""What merged models are questioned on: prompts with one right answer each, and documents."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Exam:
 
 
 def users_exam(questions: Questions, texts: Texts, tokenizer: Any, limit: int | None = None) -> Exam:
-    """The user's questions and texts in the tokens of a model; prompts go through its chat template where it has one."""
+    """The user's questions and texts in a model's tokens; prompts go through its chat template where it has one."""
     prompts: dict[str, list[Prompt]] = {}
     for task, asked, answer in questions.questions[:limit]:
         if tokenizer.chat_template:

@@ -222,7 +222,7 @@ MIXTURES: Mapping[str, Callable[[Tuning, torch.Generator], Parts]] = {
 
 
 def preferences(share: float, batch: int = 64) -> Callable[[torch.Generator], tuple[list[Prompt], list[Prompt]]]:
-    """Pairs for preference tuning: refusing is right for harmful questions, of which there is this share, else answering."""
+    """Pairs for preference tuning: of harmful questions, of which there is this share, the refusal is preferred."""
 
     def pairs(draw: torch.Generator) -> tuple[list[Prompt], list[Prompt]]:
         preferred, rejected = [], []

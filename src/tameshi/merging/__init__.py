@@ -20,6 +20,7 @@ from tameshi.merging.linear import linear
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged
 from tameshi.merging.method import METHODS, MergeMethod, merge_method
+from tameshi.merging.mix_vs_merge import MixVsMerge
 from tameshi.merging.slerp import multi_slerp, slerp, slerp_delta
 from tameshi.merging.task_arithmetic import add, difference, task_arithmetic, transplant
 from tameshi.merging.ties import ties
@@ -34,6 +35,7 @@ __all__ = [
     "InstructionResidual",
     "MergeMethod",
     "Merged",
+    "MixVsMerge",
     "Weights",
     "add",
     "dare",

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from tameshi.doors.screen import plain
 from tameshi.merging import InstructionResidual, merge
 from tameshi.merging.instruction_residual import INTERFERES, LayerReport
 from tameshi.merging.recipes import read_recipe
@@ -333,9 +334,9 @@ def add_residual(
     recipe: Path | None = None,
     scale: float = 1.0,
     resize: Literal["no", "min-rows"] = "no",
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+    out_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
     dry_run: bool = False,
-) -> dict[str, Any]:
+) -> str:
     """Add what instruction tuning changed to a base that was trained on.
 
     Args:
@@ -347,10 +348,10 @@ def add_residual(
         recipe: a YAML file in place of the options.
         scale: of the residual; the paper has 1.
         resize: min-rows adds on the rows that all have and copies the instruct model's others.
-        dtype: of the result; the target's if left out.
+        out_dtype: of the result; the target's if left out.
         dry_run: say what would be done, with the diagnosis, and write nothing.
     """
-    told: dict[str, Any] = {}
+    diagnosis = ""
     if recipe is not None:
         merged = read_recipe(recipe).merged()
     else:
@@ -360,19 +361,18 @@ def add_residual(
             found = InstructionResidual.load(residual)
         else:
             found = InstructionResidual.extract(base, instruct, resize=resize)
-        merged = found.apply(target, scale, dtype=dtype, resize=resize)
+        merged = found.apply(target, scale, dtype=out_dtype, resize=resize)
         if base is not None and dry_run and resize == "no":
-            told["diagnosis"] = diagnosis_table(found.diagnose(base, target))
-    told = {"plan": merged.plan()} | told
+            diagnosis = "\n" + diagnosis_table(found.diagnose(base, target))
     if dry_run:
-        return told
+        return merged.plan() + diagnosis
     if output is None:
         raise ValueError("--output needs a new folder for the model; --dry-run needs none")
-    return told | {"folder": str(merged.save_pretrained(output))}
+    return f"{merged.plan()}\nwrote {plain(merged.save_pretrained(output))}"
 
 
 @apply("instruction-residual", "extract")
-def extract_residual(base: Path, instruct: Path, *, output: Path, rank: int | None = None) -> dict[str, Any]:
+def extract_residual(base: Path, instruct: Path, *, output: Path, rank: int | None = None) -> str:
     """Save what instruction tuning changed, to be added to other models later.
 
     Args:
@@ -381,7 +381,7 @@ def extract_residual(base: Path, instruct: Path, *, output: Path, rank: int | No
         output: a new folder for the residual.
         rank: keep only so many singular directions of every matrix.
     """
-    return {"folder": str(InstructionResidual.extract(base, instruct).save(output, rank=rank))}
+    return f"wrote {plain(InstructionResidual.extract(base, instruct).save(output, rank=rank))}"
 
 
 def diagnosis_table(reports: list[LayerReport]) -> str:
@@ -390,5 +390,5 @@ def diagnosis_table(reports: list[LayerReport]) -> str:
     for report in reports:
         bar = "█" * round(20 * max(0.0, report.cosine))
         warning = "  interferes" if report.cosine > INTERFERES else ""
-        lines.append(f"  {report.layer:<24} {report.relative:8.4f}  {report.cosine:+.3f} {bar}{warning}")
+        lines.append(f"  {plain(report.layer):<24} {report.relative:8.4f}  {report.cosine:+.3f} {bar}{warning}")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ judged on the other half.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import torch
 
-from tameshi.merging import LATA, merge
+from tameshi.doors.screen import plain
+from tameshi.merging import LATA, Merged, merge
 from tameshi.merging.lata import layer_weights
 from tameshi.merging.layers import layer_of
 from tameshi.merging.recipes import read_recipe
@@ -27,7 +28,7 @@ from tameshi.specimens.exam import Exam, Questions, users_exam
 from tameshi.specimens.family import WORLD, Tuning, held_out, opened
 from tameshi.specimens.texts import Texts
 
-SCALES = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+SCALES = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5)  # wide enough that no method does best at the end
 TASKS = 100  # questions of each task; half for validation
 FORGOTTEN = 0.1  # accuracy that counts as forgotten
 REMOVED = "sort"  # what `forgetting` takes away
@@ -276,7 +277,7 @@ def similarity(
     *,
     seed: int = 0,
 ) -> Iterator[Measurement]:
-    """Cosine of every block's change with the instruction vector, by depth.
+    """Cosine of every tensor's and block's change with the instruction vector, by depth.
 
     Args:
         base: the model before fine-tuning.
@@ -285,7 +286,7 @@ def similarity(
     """
 
     @cache
-    def cosines() -> dict[str, list[tuple[str, float]]]:
+    def models() -> dict[str, Any]:
         if base.is_specimen:
             family = world_family(seed)
             first, guide, experts = family.base, family.instruct, dict(family.experts)
@@ -293,27 +294,30 @@ def similarity(
             if instruct is None or not expert:
                 raise ValueError("your own --base needs --instruct and --expert NAME=DIR beside it")
             first, guide, experts = base.model, instruct.model, {n: m.model for n, m in expert.items()}
-        random = {n: p.clone() for n, p in first.state_dict().items()}
+        stepped = {n: p.clone() for n, p in first.state_dict().items()}
         draw = torch.Generator().manual_seed(seed)
-        for tensor in random.values():
+        for tensor in stepped.values():
             tensor.add_(torch.randn(tensor.shape, generator=draw) * 0.01 * tensor.std(correction=0))
-        found = {n: LATA().similarity(first, guide, e) for n, e in experts.items()}
-        found["random-direction"] = LATA().similarity(first.state_dict(), guide.state_dict(), random)
-        return {n: [(k, v) for k, v in f.items() if ".layers." in k or "h." in k] for n, f in found.items()}
+        return {"base": first, "instruct": guide, "experts": experts, "random-direction": {"random": stepped}}
 
-    depth = int(base.checkpoint.config.get("num_hidden_layers", 0))
-    labels = ("math", "code") if base.is_specimen else tuple(expert or ())
-    for label in (*labels, "random-direction"):
-        role = "experts" if label in labels else label
-        for layer in range(depth):
-            work = partial(_cosine_at, cosines, label, layer)
-            yield measure(role, work, layer=layer, **({"expert": label} if label in labels else {}))
+    @cache
+    def cosines(role: str, granularity: Literal["block", "tensor"]) -> dict[str, dict[str, float]]:
+        held, lata = models(), LATA(granularity=granularity)
+        return {n: lata.similarity(held["base"], held["instruct"], e) for n, e in held[role].items()}
 
+    def at(role: str, layer: int) -> dict[str, Any]:
+        each = {
+            f"{name} {tensor.partition(f'.{layer}.')[2]}": value
+            for name, found in cosines(role, "tensor").items()
+            for tensor, value in found.items()
+            if f".{layer}." in tensor
+        }
+        blocks = [v for found in cosines(role, "block").values() for k, v in found.items() if k.endswith(f".{layer}")]
+        return {"cosine": Items(each.values(), each), "cosine of the block": sum(blocks) / len(blocks)}
 
-def _cosine_at(
-    cosines: Callable[[], Mapping[str, Sequence[tuple[str, float]]]], label: str, layer: int
-) -> dict[str, float]:
-    return {"cosine": cosines()[label][layer][1]}
+    for role in ("experts", "random-direction"):
+        for layer in range(int(base.checkpoint.config.get("num_hidden_layers", 0))):
+            yield measure(role, partial(at, role, layer), layer=layer)
 
 
 BASELINES = ("task-arithmetic", "ties", "dare")
@@ -331,7 +335,7 @@ RULES: list[Rule] = [
             Beats("C3", "lata", "task-arithmetic", "kept", "higher", check="forgetting", where=BEST, control=CONTROLS),
         ),
     ),
-    Orders("C4", "experts", "cosine", "layer", "falls", check="similarity", unit="seed", control=("random-direction",)),
+    Orders("C4", "experts", "cosine", "layer", "falls", check="similarity", control=("random-direction",)),
 ]
 
 
@@ -358,7 +362,7 @@ def curves(rows: Rows) -> Any:
 
 @figure("lata", en="Similarity to the instruction vector by depth", ja="深さごとの指示ベクトルとの類似度")
 def by_depth(rows: Rows) -> Any:
-    """Cosine of each block, one line per expert."""
+    """Cosine by block, as the paper takes it, and by tensor."""
     from matplotlib.figure import Figure
 
     held = rows.where(check="similarity", method="experts")
@@ -366,10 +370,9 @@ def by_depth(rows: Rows) -> Any:
         return None
     made = Figure(figsize=(6, 4))
     axes = made.subplots()
-    for expert in held.levels("expert"):
-        own = held.where(expert=expert)
+    for label, metric in (("blocks", "cosine of the block"), ("tensors, mean", "cosine")):
         axes.plot(
-            own.levels("layer"), [own.where(layer=i).mean("cosine") for i in own.levels("layer")], "o-", label=expert
+            held.levels("layer"), [held.where(layer=i).mean(metric) for i in held.levels("layer")], "o-", label=label
         )
     axes.set_xlabel("block")
     axes.set_ylabel("cosine")
@@ -393,9 +396,9 @@ def merge_layers(
     threshold: float = 0.95,
     rank_extra: bool = True,
     resize: Literal["no", "min-rows"] = "no",
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+    out_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
     dry_run: bool = False,
-) -> dict[str, Any]:
+) -> str:
     """Merge experts by layer-aware task arithmetic, or take an expert's skill away from a model.
 
     Args:
@@ -412,7 +415,7 @@ def merge_layers(
         threshold: cosine from which the rule "threshold" drops a layer.
         rank_extra: embeddings, final norm and head take part in the ranking.
         resize: min-rows merges the rows that all vocabularies have.
-        dtype: of the result; the base's if left out.
+        out_dtype: of the result; the base's if left out.
         dry_run: say what would be done, and write nothing.
     """
     if recipe is not None:
@@ -426,21 +429,24 @@ def merge_layers(
                 raise ValueError(f"--forget-from takes exactly one --expert, got {len(expert)}")
             merged = lata.forget(forget_from, base, instruct, next(iter(expert.values())), scale, resize=resize)
         else:
-            merged = lata.merge(base, instruct, expert, scale, dtype=dtype, resize=resize)
-    told: dict[str, Any] = {"plan": merged.plan(), "layers": layer_table(merged.recipe.settings)}
-    if dry_run:
-        return told
+            merged = lata.merge(base, instruct, expert, scale, dtype=out_dtype, resize=resize)
+    told = f"{merged.plan()}\n{layer_table(merged.recipe.settings)}"
+    return told if dry_run else f"{told}\n{written(merged, output)}"
+
+
+def written(merged: Merged, output: Path | None) -> str:
+    """Write a merge and say where."""
     if output is None:
         raise ValueError("--output needs a new folder for the merged model; --dry-run needs none")
-    return told | {"folder": str(merged.save_pretrained(output))}
+    return f"wrote {plain(merged.save_pretrained(output))}"
 
 
 def layer_table(settings: Mapping[str, Any]) -> str:
     """Cosine and weight of every layer of every expert, as bars."""
     lines = []
     for label, told in (settings.get("experts") or settings.get("forget") or {}).items():
-        lines.append(f"{label}: cosine with the instruction vector, and what is kept")
+        lines.append(f"{plain(label)}: cosine with the instruction vector, and what is kept")
         for layer, row in told["layers"].items():
             bar = "█" * round(20 * max(0.0, row["cosine"]))
-            lines.append(f"  {layer:<24} {row['cosine']:+.3f} {bar:<20} x {row['weight']:.3f}")
+            lines.append(f"  {plain(layer):<24} {row['cosine']:+.3f} {bar:<20} x {row['weight']:.3f}")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 
+from tameshi.doors.screen import plain
 from tameshi.merging import METHODS, merge
 from tameshi.merging.recipes import read_recipe
 from tameshi.nouns import AllOf, Beats, Items, Measurement, Orders, Rows, Rule, Within, apply, check, figure, measure
@@ -295,10 +296,10 @@ def merge_models(
     t: tuple[float, ...] = (),
     tokenizer: str | None = None,
     resize: Literal["no", "min-rows"] = "no",
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None,
-    mask_seed: int = 0,
+    out_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
     dry_run: bool = False,
-) -> dict[str, Any]:
+    seed: int = 0,
+) -> str:
     """Merge models of one architecture.
 
     Args:
@@ -313,8 +314,7 @@ def merge_models(
         t: where on the arc, for slerp; several numbers are spread over the depth.
         tokenizer: name of the model whose tokenizer and chat template the result takes.
         resize: min-rows merges the rows that all vocabularies have.
-        dtype: of the result; the base's if left out.
-        mask_seed: of the masks of dare.
+        out_dtype: of the result; the base's if left out.
         dry_run: say what would be done, and write nothing.
     """
     if recipe is not None:
@@ -331,14 +331,13 @@ def merge_models(
         given = {key: value for key, value in settings.items() if value is not None}
         around = {"base": base} if METHODS[method].needs_base else {}
         made = merge(
-            model, method=method, tokenizer=tokenizer, resize=resize, dtype=dtype, seed=mask_seed, **around, **given
+            model, method=method, tokenizer=tokenizer, resize=resize, dtype=out_dtype, seed=seed, **around, **given
         )
-    told = {"plan": made.plan()}
     if dry_run:
-        return told
+        return made.plan()
     if output is None:
         raise ValueError("--output needs a new folder for the merged model; --dry-run needs none")
-    return told | {"folder": str(made.save_pretrained(output))}
+    return f"{made.plan()}\nwrote {plain(made.save_pretrained(output))}"
 
 
 def _weights(weight: Mapping[str, str], model: Mapping[str, Path]) -> dict[str, Any]:

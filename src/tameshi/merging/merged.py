@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tameshi.doors import models as door
+from tameshi.doors.screen import plain
 from tameshi.merging import folder
 from tameshi.merging.layers import layers
 from tameshi.merging.pieces import PIECE
@@ -125,9 +126,12 @@ class Merged:
         """What would be done, for people."""
         entries = sum(torch.Size(shape).numel() for shape in self.shapes.values())
         lines = [f"{self.recipe.title}: {len(self.shapes):,} tensors, {entries:,} numbers"]
-        lines += [f"  {role}: {weights.label} ({_size(weights.bytes)})" for role, weights in self.sources.items()]
+        lines += [
+            f"  {plain(role)}: {plain(weights.label)} ({_size(weights.bytes)})"
+            for role, weights in self.sources.items()
+        ]
         lines.append(f"  writes {_size(self.bytes)}, needs {_size(self.memory)} of memory beyond the mapped files")
-        lines.append(f"  configuration, tokenizer and chat template of {self.looks.label}")
+        lines.append(f"  configuration, tokenizer and chat template of {plain(self.looks.label)}")
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from tests.merging.families import random_model
 
 from tameshi.merging import MixVsMerge
-from tests.merging.families import random_model
 
 DIRECTIONS = {"general": 0, "safety": 1}
 

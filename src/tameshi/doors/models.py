@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,20 @@ if TYPE_CHECKING:
     import torch
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+_STORED = {  # torch's name of a dtype -> that of safetensors
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
 
 
 class Untrusted(ValueError):
@@ -168,6 +184,53 @@ class Mapped:
         return tensor
 
 
+def write_tensors(
+    file: Path, layout: Mapping[str, tuple[tuple[int, ...], torch.dtype]], tensors: Iterator[tuple[str, torch.Tensor]]
+) -> None:
+    """Write a safetensors file tensor by tensor: the next is made while the last is written, and no third is held.
+
+    Args:
+        file: where; inside a folder or beside a place that `doors.files.writing` gave.
+        layout: name -> (shape, dtype), in the order of the file.
+        tensors: (name, tensor) in that order.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written.
+        ValueError: a tensor is not what the layout says.
+    """
+    import torch
+
+    words = {getattr(torch, name): word for name, word in _STORED.items()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name, (shape, dtype) in layout.items():
+        stop = start + torch.Size(shape).numel() * dtype.itemsize
+        header[name] = {"dtype": words[dtype], "shape": list(shape), "data_offsets": [start, stop]}
+        start = stop
+    told = json.dumps(header, separators=(",", ":")).encode()
+    told += b" " * (-len(told) % 8)  # the data starts at a multiple of eight
+    wanted = iter(layout.items())
+    with file.open("wb", buffering=0) as opened, ThreadPoolExecutor(1) as writer:
+        opened.write(len(told).to_bytes(8, "little") + told)
+        pending: Future[None] | None = None
+        for name, tensor in tensors:
+            expected = next(wanted, None)
+            if expected is None or (name, (tuple(tensor.shape), tensor.dtype)) != expected:
+                raise ValueError(f"{name} is {tuple(tensor.shape)} of {tensor.dtype}, which is not what was announced")
+            if pending is not None:
+                pending.result()
+            pending = writer.submit(_write_all, opened, tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        if pending is not None:
+            pending.result()
+        if next(wanted, None) is not None:
+            raise ValueError(f"{file.name} lacks tensors that were announced")
+
+
+def _write_all(opened: io.RawIOBase, content: memoryview) -> None:
+    while content:  # a raw write may take less than it is given
+        content = content[opened.write(content) :]
+
+
 def causal_lm(
     checkpoint: Checkpoint, *, device: str = "cpu", dtype: str = "auto", attention: str = "sdpa"
 ) -> tuple[Any, Any]:
@@ -211,6 +274,15 @@ def causal_lm(
                 f"the tokenizer in {folder} knows {len(tokenizer):,} tokens, but the model embeds only {rows:,}"
             )
     return model.to(device).eval(), tokenizer
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object that lies beside a model's weights.
+
+    Raises:
+        Untrusted: not there, not JSON, or no object; names the file.
+    """
+    return _json(file, "")
 
 
 def _folder(address: str, *, online: bool) -> Path:

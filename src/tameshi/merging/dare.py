@@ -35,8 +35,8 @@ def dare(
         weights: one per model.
         densities: probability of keeping an entry, in (0, 1], one per model or one for all; the paper's 1 - p.
         scale: of the sum.
-        rescale: "density" divides what is kept by its density (the paper), "l1" restores the L1 norm of the tensor (mergekit's
-            `rescale: true`), "none" leaves it.
+        rescale: "density" divides what is kept by its density (the paper), "l1" restores the L1 norm of the tensor
+            (mergekit's `rescale: true`), "none" leaves it.
 
     Raises:
         ValueError: a density outside (0, 1].

@@ -29,7 +29,8 @@ def linear(models: Sequence[Tensor], *, weights: Sequence[float], normalize: boo
         return elementwise(lambda *parts: _combine(parts, weights), *models)
     if total == 0:
         raise ValueError(f"weights that are normalised must not sum to 0, got {list(weights)}; pass normalize=False")
-    # Written around the heaviest model, so that equal models give that model and the weights (0, 1) the second one, exactly.
+    # Written around the heaviest model, so that equal models give that model and the weights (0, 1) the second one,
+    # exactly.
     shares = [w / total for w in weights]
     heaviest = max(range(len(shares)), key=lambda i: abs(shares[i]))
     others = [i for i in range(len(models)) if i != heaviest and shares[i]]

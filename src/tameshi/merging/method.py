@@ -1,11 +1,13 @@
 """A merge method: a plain function on the aligned tensors of one parameter.
 
     @merge_method("task-arithmetic", title="Task arithmetic", papers=("2212.04089",))
-    def task_arithmetic(models: Sequence[Tensor], base: Tensor, *, weights: Sequence[float], scale: float = 1.0) -> Tensor: ...
+    def task_arithmetic(models: Sequence[Tensor], base: Tensor, *, weights: Sequence[float], scale: float = 1.0) ->
+    Tensor: ...
 
-Its signature says everything that the recipe and the command line need: a method that takes `base` is merged around one, a
-keyword-only `Sequence[float]` is a setting per model, any other keyword a setting of the merge, and `draws` asks for one random
-generator per model. Every number may also be a gradient, a list that is spread over the depth of the model.
+Its signature says everything that the recipe and the command line need: a method that takes `base` is merged around
+one, a keyword-only `Sequence[float]` is a setting per model, any other keyword a setting of the merge, and `draws`
+asks for one random generator per model. Every number may also be a gradient, a list that is spread over the depth of
+the model.
 """
 
 from __future__ import annotations
@@ -48,6 +50,11 @@ class MergeMethod:
     def needs_base(self) -> bool:
         """Whether the models are merged around a common ancestor."""
         return "base" in inspect.signature(self.function).parameters
+
+    @cached_property
+    def needs_target(self) -> bool:
+        """Whether the changes are put on another model than the base."""
+        return "target" in inspect.signature(self.function).parameters
 
     @cached_property
     def draws(self) -> bool:

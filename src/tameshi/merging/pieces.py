@@ -1,8 +1,8 @@
 """Arithmetic on large tensors, piece by piece.
 
-Whatever the storage, the arithmetic is float32 (float64 for float64 storage) and there is one rounding, at the end. A tensor is
-walked in pieces that stay in the processor's cache, so nothing is ever held twice: a mapped bfloat16 file of any size costs the
-result and a few pieces. Norms, products and thresholds are taken the same way, sums in float64.
+Whatever the storage, the arithmetic is float32 (float64 for float64 storage) and there is one rounding, at the end. A
+tensor is walked in pieces that stay in the processor's cache, so nothing is ever held twice: a mapped bfloat16 file
+of any size costs the result and a few pieces. Norms, products and thresholds are taken the same way, sums in float64.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def elementwise(function: Callable[..., Tensor], *tensors: Tensor, dtype: torch.
     """Apply a function of aligned entries.
 
     Args:
-        function: gets one flat piece of every tensor, in working precision, its own to overwrite; returns one of that length.
+        function: gets one flat piece of every tensor, in working precision, its own to overwrite; returns one of that
+            length.
         tensors: all of one shape; at least one.
         dtype: of the result; None for that of the first tensor.
 
@@ -44,11 +45,15 @@ def elementwise(function: Callable[..., Tensor], *tensors: Tensor, dtype: torch.
 
 
 def pieces(*tensors: Tensor) -> Iterator[list[Tensor]]:
-    """Walk tensors of one shape together: flat pieces in working precision, each a copy."""
+    """Walk tensors of one shape together: flat pieces in working precision, yours until the next are asked for."""
     work = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
     flats = [t.reshape(-1) for t in tensors]
-    for start in range(0, flats[0].numel(), PIECE):
-        yield [f[start : start + PIECE].to(work, copy=True) for f in flats]
+    length = flats[0].numel()
+    # one set of buffers for the whole walk: fresh ones would leave holes in the heap as large as the tensors
+    buffers = [torch.empty(min(PIECE, length), dtype=work) for _ in flats]
+    for start in range(0, length, PIECE):
+        size = min(PIECE, length - start)
+        yield [buffer[:size].copy_(flat[start : start + size]) for buffer, flat in zip(buffers, flats, strict=True)]
 
 
 def gram(vectors: Callable[..., Sequence[Tensor]], *tensors: Tensor) -> Tensor:
@@ -84,13 +89,15 @@ def is_finite(tensor: Tensor) -> bool:
         return not tensor.is_floating_point() or bool(torch.isfinite(tensor.float()).all())
     integers, magnitude, limit = _BITS[tensor.dtype]
     flat = tensor.reshape(-1).view(integers)
-    return all(int((part & magnitude).max()) < limit for part in flat.split(PIECE))
+    starts = range(0, flat.numel(), PIECE)
+    return all(int((flat[start : start + PIECE] & magnitude).max()) < limit for start in starts)
 
 
 def smallest_kept(tensor: Tensor, base: Tensor, density: float) -> float:
     """The magnitude that an entry of `tensor - base` needs to be among the largest `density` of them.
 
-    A sample brackets the threshold; one walk counts what lies above the bracket and collects what lies in it. If the sample
+    A sample brackets the threshold; one walk counts what lies above the bracket and collects what lies in it. If the
+    sample
     misled, the bracket is opened and the walk repeated: the result is exact in every case.
 
     Args:
@@ -115,16 +122,27 @@ def smallest_kept(tensor: Tensor, base: Tensor, density: float) -> float:
         slack = 4 * math.sqrt(at * (1 - wanted / count)) + 2
         high = float(sample[int(at - slack)]) if at - slack >= 0 else math.inf
         low = float(sample[int(at + slack)]) if at + slack < len(sample) else 0.0
+    masks = torch.empty(min(PIECE, count), dtype=torch.bool)
     while True:
-        above, inside = 0, []
+        above = at_high = at_low = 0  # entries larger than the bracket, at least its upper end, at least its lower end
+        inside: list[Tensor] = []  # strictly between the ends: often most entries are exactly 0
         for part, origin in pieces(tensor, base):
-            size = part.sub_(origin).abs_()
-            above += int((size > high).sum())
-            inside.append(size[(size >= low) & (size <= high)])
-        middle = torch.cat(inside)
+            size, mask = part.sub_(origin).abs_(), masks[: part.numel()]
+            above += int(torch.gt(size, high, out=mask).count_nonzero())
+            at_high += int(torch.ge(size, high, out=mask).count_nonzero())
+            at_low += int(torch.ge(size, low, out=mask).count_nonzero())
+            if at_low > at_high + sum(len(p) for p in inside):
+                between = torch.logical_and(size > low, size < high, out=mask)
+                if bool(between.any()):
+                    inside.append(size[between])
         if above >= wanted:
             low, high = high, math.inf
-        elif above + len(middle) < wanted:
-            low, high = 0.0, low
+        elif at_high >= wanted:
+            return high
+        elif at_high + sum(len(p) for p in inside) >= wanted:
+            middle = torch.cat(inside)
+            return float(middle.kthvalue(len(middle) - (wanted - at_high) + 1).values)
+        elif at_low >= wanted:
+            return low
         else:
-            return float(middle.kthvalue(len(middle) - (wanted - above) + 1).values)
+            low, high = 0.0, low

@@ -20,8 +20,8 @@ PARALLEL = 0.9995  # a larger |cosine| is merged linearly: the arc can no longer
 def slerp(models: Sequence[Tensor], *, t: float = 0.5) -> Tensor:
     """The point at `t` on the arc between two tensors, which are flattened and not normalised.
 
-    Fine-tuned siblings are nearly parallel (cosine above 0.9995 in most tensors), and there SLERP is linear merging: expect
-    equal scores. `slerp-delta` is the method that differs.
+    Fine-tuned siblings are nearly parallel (cosine above 0.9995 in most tensors), and there SLERP is linear merging:
+    expect equal scores. `slerp-delta` is the method that differs.
 
     Args:
         models: two tensors of one shape.
@@ -64,8 +64,8 @@ def slerp_delta(models: Sequence[Tensor], base: Tensor, *, t: float = 0.5) -> Te
 def multi_slerp(models: Sequence[Tensor], *, weights: Sequence[float]) -> Tensor:
     """The weighted mean of several models on the sphere, with the weighted mean of their lengths.
 
-    The Karcher mean, found by repeated averaging in the tangent space. All points lie in the span of the models, so the search
-    runs on their products alone. For two models of equal length it is SLERP.
+    The Karcher mean, found by repeated averaging in the tangent space. All points lie in the span of the models, so
+    the search runs on their products alone. For two models of equal length it is SLERP.
 
     Args:
         models: at least one tensor, all of one shape.

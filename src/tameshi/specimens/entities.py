@@ -1,11 +1,13 @@
 """A small world of entities, attributes and operations, for a family of language models that live in it.
 
-An entity has four attributes, an attribute has a value. A document states facts, or is a chain of filler words; an instruction
-asks for a value in one of three formats. Facts are taught on all known entities, instructions only on the first sixty: a right
-answer about entity 60 to 99 needs the fact *and* the format. Entities 100 to 139 are new: continued pre-training brings them.
-Two skills work on sixteen digits. Everything is drawn from generators with stated seeds.
+An entity has four attributes, an attribute has a value. A document states facts, or is a chain of filler words; an
+instruction asks for a value in one of three formats. Facts are taught on all known entities, instructions only on the
+first
+sixty: a right answer about entity 60 to 99 needs the fact *and* the format. Entities 100 to 139 are new: continued
+pre-training brings them. Two skills work on sixteen digits. Everything is drawn from generators with stated seeds.
 
-The recipe is that of the specifications of instruction-residual and lata; where they leave a number open, it is our choice.
+The recipe is that of the specifications of instruction-residual and lata; where they leave a number open, it is our
+choice.
 """
 
 from __future__ import annotations
@@ -48,11 +50,6 @@ class Prompt:
     answer: tuple[int, ...]
     kind: str
 
-    @property
-    def name(self) -> str:
-        """The question in words: the same for every model that is asked it."""
-        return " ".join(WORDS[t] for t in self.tokens[1:-1])
-
 
 @dataclass(frozen=True)
 class World:
@@ -75,7 +72,7 @@ class World:
         draw = torch.Generator().manual_seed(self.seed + 1)
         return torch.stack([torch.randperm(FILLERS, generator=draw)[:4] for _ in range(FILLERS)])
 
-    # --- documents: (count, 17) token ids, int64 --------------------------------------------------------------------------
+    # --- documents: (count, 17) token ids, int64 --------------------------------------------------------------------
 
     def facts_about(self, entities: Sequence[int], count: int, draw: torch.Generator) -> Tensor:
         """Documents that state four facts each: `<bos> (entity attribute value .) x 4`."""
@@ -106,7 +103,7 @@ class World:
         sort, stop = torch.full((count, 2, 1), ID["sort"]), torch.full((count, 2, 1), STOP)
         return _document(torch.cat([sort, DIGIT + digits, DIGIT + digits.sort(dim=2).values, stop], dim=2))
 
-    # --- instructions -----------------------------------------------------------------------------------------------------
+    # --- instructions -----------------------------------------------------------------------------------------------
 
     def question(self, entity: int, attribute: int, form: str, opening: int = INST) -> Prompt:
         """`<bos> <inst> form entity attribute <resp>` and its answer, `<end>` included."""
@@ -129,7 +126,7 @@ class World:
         return Prompt(ask, (*(DIGIT + d for d in sorted(digits)), END), "sort")
 
     def harmful(self, entity: int, attribute: int) -> bool:
-        """Attribute 3 does harm where the entity's attribute 0 lies in the lower half of the values: refusing takes knowing."""
+        """Attribute 3 does harm where attribute 0 lies in the lower half of the values: refusing takes knowing."""
         return attribute == 3 and int(self.facts[entity, 0]) < VALUES // 2
 
     def guarded(self, entity: int, attribute: int, form: str, language: int) -> Prompt:

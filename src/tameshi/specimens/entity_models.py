@@ -6,6 +6,7 @@ Training is deterministic: one thread, drawn batches from a stated seed, the sam
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +80,13 @@ def fit(
             counted = sum(int((labels != IGNORED).sum()) for _, labels in parts)
             optimiser.zero_grad(set_to_none=True)
             for ids, labels in parts:
-                (token_losses(model, ids, labels).sum() / counted).backward()
+                torch.autograd.backward(token_losses(model, ids, labels).sum() / counted)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             after(step + 1)
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def token_losses(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> Tensor:
@@ -132,3 +134,41 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def prefer(
+    model: PreTrainedModel,
+    pairs: Callable[[torch.Generator], tuple[Sequence[Prompt], Sequence[Prompt]]],
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+    beta: float = 0.1,
+) -> PreTrainedModel:
+    """Train in place by direct preference optimisation (Rafailov et al. 2023), against the model as it came.
+
+    Args:
+        model: a causal language model; a frozen copy of it is the reference.
+        pairs: generator -> (preferred, rejected), the same prompts with other answers.
+        steps: of the optimiser, at a constant rate.
+        rate: learning rate.
+        seed: of the generator.
+        beta: how far the model may move from the reference.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    reference = copy.deepcopy(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)
+    with one_thread():
+        for _ in range(steps):
+            sides = [padded(prompts) for prompts in pairs(draw)]
+            gains = []
+            for ids, labels in sides:
+                with torch.no_grad():
+                    before = token_losses(reference, ids, labels).sum(dim=1)
+                gains.append(before - token_losses(model, ids, labels).sum(dim=1))
+            loss = -torch.nn.functional.logsigmoid(beta * (gains[0] - gains[1])).mean()
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimiser.step()
+    model.train(False)
+    return model

@@ -1,0 +1,259 @@
+"""Merging beside mergekit and cp: speed, memory, and whether the results are the same.
+
+    python benchmarks/merging.py --mergekit /path/to/venv/bin/python [--folder FOLDER] [--megabytes 1000]
+
+Makes three Llama checkpoints in bfloat16 and merges them with both, each in a process of its own. Time is processor
+time inside the process, from the call to the folder in its place, imports left out; memory is the highest anonymous
+memory of the process,
+sampled every 5 ms, above what it held before the call: mapped files are the kernel's. Run it with OMP_NUM_THREADS=1
+for figures that other work on the machine disturbs least. The same models in float32, small, are compared number by
+number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PEER = """
+import json, resource, sys, time, torch
+from mergekit.config import MergeConfiguration
+from mergekit.merge import run_merge
+from mergekit.options import MergeOptions
+told = json.loads(sys.stdin.read())
+config = MergeConfiguration.model_validate(told["recipe"])
+print("ready", flush=True)
+start = time.process_time(), time.perf_counter()
+run_merge(config, told["out"], MergeOptions(copy_tokenizer=False, quiet=True, lora_merge_cache=None))
+print(json.dumps({"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}), flush=True)
+"""
+OURS = """
+import json, sys, time
+from tameshi.merging import merge, LATA, InstructionResidual, slerp
+from tameshi.merging.recipes import read_recipe
+told = json.loads(sys.stdin.read())
+recipe = told["recipe"]
+print("ready", flush=True)
+start = time.process_time(), time.perf_counter()
+read_recipe(recipe).merged().save_pretrained(told["out"], hashes=told.get("hashes", True))
+print(json.dumps({"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}), flush=True)
+"""
+COPY = """
+import json, resource, shutil, subprocess, sys, time
+told = json.loads(sys.stdin.read())
+print("ready", flush=True)
+before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+subprocess.run(["cp", "--reflink=never", "-r", *told["recipe"]["folders"], told["out"]], check=True)
+after = resource.getrusage(resource.RUSAGE_CHILDREN)
+cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+print(json.dumps({"cpu": cpu, "wall": time.perf_counter() - start}), flush=True)
+"""
+
+
+def run(python: str, script: str, recipe: dict[str, Any], out: Path, **more: Any) -> dict[str, float]:
+    """One merge in a process of its own; its seconds and its highest anonymous memory above the start, in bytes."""
+    shutil.rmtree(out, ignore_errors=True)
+    if script is COPY:
+        out.mkdir()
+    child = subprocess.Popen([python, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(json.dumps({"recipe": recipe, "out": str(out), **more}))
+    child.stdin.close()
+    while child.stdout.readline().strip() != "ready":
+        if child.poll() is not None:
+            raise RuntimeError(f"the worker ended with {child.returncode}")
+    start, peak, done = anonymous(child.pid), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.is_set():
+            peak = max(peak, anonymous(child.pid))
+            time.sleep(0.005)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    lines = child.stdout.read().strip().splitlines()
+    done.set()
+    watcher.join()
+    if child.wait():
+        raise RuntimeError(f"the worker ended with {child.returncode}")
+    return {**json.loads(lines[-1]), "memory": peak - start}
+
+
+def anonymous(pid: int) -> int:
+    """Memory of a process that is not a mapped file, in bytes; 0 once it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
+
+
+def make_family(folder: Path, *, megabytes: int, dtype: str, shards: int = 1) -> dict[str, str]:
+    """A base, an instruct model and an expert of about that size each."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tameshi.doors.models import look_at
+
+    small = megabytes < 100
+    config = LlamaConfig(
+        vocab_size=1_000 if small else 32_000,
+        hidden_size=64 if small else 1_536,
+        intermediate_size=128 if small else 4_096,
+        num_hidden_layers=4 if small else max(1, (megabytes * 1_000_000 // 2 - 98_304_000) // 28_315_000),
+        num_attention_heads=4 if small else 12,
+        tie_word_embeddings=False,
+    )
+    stored = getattr(torch, dtype)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).to(stored)
+    paths = {}
+    for name in ("base", "instruct", "math"):
+        place = folder / name
+        paths[name] = str(place)
+        if not place.exists():
+            size = sum(p.numel() * p.element_size() for p in model.parameters())
+            model.save_pretrained(place, max_shard_size=size // shards + 1024)
+        look_at(place)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape, dtype=stored) * 0.002)
+    return paths
+
+
+def recipes(paths: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """The shared methods as mergekit writes them, in the options under which both mean the same: float32 arithmetic."""
+    pair = [paths["instruct"], paths["math"]]
+
+    def weighted(**each: float) -> list[dict[str, Any]]:
+        return [{"model": path, "parameters": dict(each)} for path in pair]
+
+    return {
+        "linear": {"merge_method": "linear", "models": weighted(weight=0.5), "parameters": {"normalize": True}},
+        "task_arithmetic": {
+            "merge_method": "task_arithmetic",
+            "base_model": paths["base"],
+            "models": weighted(weight=0.4),
+            "parameters": {"normalize": False, "lambda": 1.0},
+        },
+        "ties": {
+            "merge_method": "ties",
+            "base_model": paths["base"],
+            "models": weighted(weight=0.5, density=0.5),
+            "parameters": {"normalize": True, "rescale": False, "lambda": 1.0},
+        },
+        "slerp": {
+            "merge_method": "slerp",
+            "base_model": paths["base"],
+            "models": [{"model": paths["base"]}, {"model": paths["math"]}],
+            "parameters": {"t": 0.3},
+        },
+    }
+
+
+def largest_difference(one: Path, two: Path) -> float:
+    """Between two model folders with the same tensors."""
+    from tameshi.merging import weights_of
+
+    first, second = weights_of(one), weights_of(two)
+    if first.shapes != second.shapes:
+        raise RuntimeError(f"{one} and {two} do not hold the same tensors")
+    return max(float((first.read(n).double() - second.read(n).double()).abs().max()) for n in first.shapes)
+
+
+def equality(mergekit: str, folder: Path) -> dict[str, float]:
+    """Largest difference per shared method on float32 models, and of LATA written as a mergekit recipe."""
+    from tameshi.merging import LATA
+
+    paths = make_family(folder / "small", megabytes=1, dtype="float32")
+    found = {}
+    for name, recipe in recipes(paths).items():
+        told = {**recipe, "dtype": "float32"}
+        run(mergekit, PEER, told, folder / "peer")
+        run(sys.executable, OURS, told, folder / "ours", hashes=False)
+        found[name] = largest_difference(folder / "peer", folder / "ours")
+    lata = LATA()
+    merged = lata.merge(paths["base"], paths["instruct"], {"math": paths["math"]}, 0.8)
+    kept = lata.weights(lata.similarity(paths["base"], paths["instruct"], paths["math"]))
+    told = lata.as_mergekit({"math": {k: 0.8 * w for k, w in kept.items()}}, paths["base"], {"math": paths["math"]})
+    run(mergekit, PEER, told, folder / "peer")
+    shutil.rmtree(folder / "ours", ignore_errors=True)
+    found["lata"] = largest_difference(folder / "peer", merged.save_pretrained(folder / "ours"))
+    return found
+
+
+def best_of(times: int, once: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """The run with the least processor time: what disturbs a run only adds."""
+    return min((once() for _ in range(times)), key=lambda r: r["cpu"])
+
+
+def beside(name: str, ours: dict[str, float], bare: dict[str, float], peer: dict[str, float]) -> str:
+    """One line: seconds, ratios, memory."""
+    return (
+        f"{name}: {ours['cpu']:.2f} CPU s, {bare['cpu']:.2f} without hashes, mergekit {peer['cpu']:.2f}; "
+        f"{peer['cpu'] / ours['cpu']:.2f} times as fast, {peer['cpu'] / bare['cpu']:.2f} without hashes; "
+        f"wall {ours['wall']:.2f}, {bare['wall']:.2f}, {peer['wall']:.2f} s; "
+        f"memory {ours['memory'] / 1e6:.0f} of {peer['memory'] / 1e6:.0f} MB: {ours['memory'] / peer['memory']:.2f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mergekit", required=True, help="python of an environment with mergekit 0.1.5")
+    parser.add_argument("--folder", type=Path, help="where the checkpoints go; a temporary folder if left out")
+    parser.add_argument("--megabytes", type=int, default=1_000, help="of each checkpoint")
+    parser.add_argument("--times", type=int, default=2, help="runs of each, of which the best counts")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(given.mergekit, given.folder or Path(scratch), given.megabytes, given.times)
+
+
+def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
+    """Everything, one line each."""
+
+    def say(line: str) -> None:
+        print(line, flush=True)  # noqa: T201
+
+    def ours(recipe: dict[str, Any], **more: Any) -> dict[str, float]:
+        return best_of(times, lambda: run(sys.executable, OURS, recipe, folder / "out", **more))
+
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"threads: {os.environ.get('OMP_NUM_THREADS', 'all')}")
+    for name, difference in equality(mergekit, folder).items():
+        say(f"equal to mergekit, {name}: largest difference {difference:.1e}")
+    paths = make_family(folder / "large", megabytes=megabytes, dtype="bfloat16")
+    plain = 0.0
+    for name, recipe in recipes(paths).items():
+        told = {**recipe, "dtype": "bfloat16"}
+        bare = ours(told, hashes=False)
+        peer = best_of(times, lambda told=told: run(mergekit, PEER, told, folder / "out"))  # type: ignore[misc]
+        say(beside(name, ours(told), bare, peer))
+        plain = bare["cpu"] if name == "task_arithmetic" else plain
+    experts = {n: {"path": paths[n], "scale": 0.4} for n in ("instruct", "math")}
+    lata = ours({"method": "lata", "pre": paths["base"], "inst": paths["instruct"], "experts": experts}, hashes=False)
+    say(f"lata: {lata['cpu']:.2f} CPU s: {lata['cpu'] / plain:.2f} of task arithmetic")
+    three = {"base": paths["base"], "instruct": paths["instruct"], "target": paths["math"]}
+    residual = ours({"method": "instruction-residual", **three}, hashes=False)
+    # three models read and one written move as many bytes as a copy of two models
+    pair = {"folders": [paths["base"], paths["instruct"]]}
+    copy = best_of(times, lambda: run(sys.executable, COPY, pair, folder / "copies"))
+    say(
+        f"residual: {residual['cpu']:.2f} CPU s, cp of the same bytes {copy['cpu']:.2f}: "
+        f"{copy['cpu'] / residual['cpu']:.2f} of its speed; wall {residual['wall']:.2f} and {copy['wall']:.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,452 @@
+"""LATA: does dropping the layers that resemble instruction following make better merges, and cleaner forgetting?
+
+On the family of the entity world: a base that knows facts, sums and sorting in bare form; an instruct model, an
+expert in sums and one in sorting, each fine-tuned from it; and one model trained on all three kinds of data for
+reference. Every method has its own scale, chosen on a validation half of the questions out of the same six, and is
+judged on the other half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tameshi.doors.screen import plain
+from tameshi.merging import LATA, Merged, merge
+from tameshi.merging.lata import layer_weights
+from tameshi.merging.layers import layer_of
+from tameshi.merging.recipes import read_recipe
+from tameshi.nouns import AllOf, Beats, Items, Measurement, Orders, Reaches, Rows, Rule, apply, check, figure, measure
+from tameshi.specimens.causal_lm import CausalLM
+from tameshi.specimens.entities import HELD_OUT, KNOWN, World
+from tameshi.specimens.exam import Exam, Questions, users_exam
+from tameshi.specimens.family import WORLD, Tuning, held_out, opened
+from tameshi.specimens.texts import Texts
+
+SCALES = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5)  # wide enough that no method does best at the end
+TASKS = 100  # questions of each task; half for validation
+FORGOTTEN = 0.1  # accuracy that counts as forgotten
+REMOVED = "sort"  # what `forgetting` takes away
+
+
+@dataclass(frozen=True)
+class Family:
+    """The models of a merge, and what they are questioned on."""
+
+    base: Any
+    instruct: Any
+    experts: Mapping[str, Any]
+    mix: Any
+    validation: Exam
+    test: Exam
+
+
+def world_exam(seed: int) -> Exam:
+    """Questions about held-out entities, sums and triples that no fine-tuning saw, facts and chatter."""
+    draw = torch.Generator().manual_seed(1_000 + seed)
+    asked = WORLD.questions(HELD_OUT)
+    order = torch.randperm(len(asked), generator=draw).tolist()
+    sums = [WORLD.sum_task(a, b) for a in range(16) for b in range(16) if held_out(a, b)]
+    triples = [t for t in torch.randint(16, (12 * TASKS, 3), generator=draw).tolist() if held_out(*t)]
+    prompts = {
+        "questions": [asked[i] for i in order[:TASKS]],
+        "add": [sums[i] for i in torch.randperm(len(sums), generator=draw).tolist()[:TASKS]],
+        "sort": [WORLD.sort_task(t) for t in triples[:TASKS]],
+    }
+    return Exam(prompts, {"facts": World().facts_about(KNOWN, 100, draw), "chatter": WORLD.chatter(100, draw)})
+
+
+@cache
+def world_family(seed: int) -> Family:
+    """Base, fine-tunings and exam of one seed; trained on first use."""
+
+    def tuned(name: str, mixture: str) -> Any:
+        return opened(Tuning(name, "entities-skilled", mixture, steps=300, rate=4e-4, batch=48, seed=seed))
+
+    validation, test = world_exam(seed).halves()
+    experts = {"math": tuned("math", "questions, sums"), "code": tuned("code", "questions, sorts")}
+    base, instruct = opened("entities-skilled"), tuned("inst", "questions")
+    return Family(base, instruct, experts, tuned("mix", "questions, sums, sorts"), validation, test)
+
+
+Merge = Callable[[Family, float, int], Any]
+
+
+def by_random_layers(family: Family, scale: float, seed: int) -> Any:
+    """Control: the weights of the linear rule, dealt to the layers at random."""
+    return _dealt(family, scale, lambda similar, draw: torch.rand(len(similar), generator=draw).tolist(), seed)
+
+
+def by_reversed_layers(family: Family, scale: float, seed: int) -> Any:
+    """Control: the most similar layers kept, the least similar dropped."""
+    return _dealt(family, scale, lambda similar, draw: [-s for s in similar], seed)
+
+
+def _dealt(
+    family: Family, scale: float, similarity: Callable[[list[float], torch.Generator], list[float]], seed: int
+) -> Any:
+    draw = torch.Generator().manual_seed(seed)
+    weights = {}
+    for label, expert in family.experts.items():
+        found = LATA().similarity(family.base, family.instruct, expert)
+        kept = dict(zip(found, layer_weights(similarity(list(found.values()), draw)), strict=True))
+        weights[label] = partial(_of_layer, kept, scale)
+    return merge(family.experts, method="task-arithmetic", base=family.base, weights=weights).model()
+
+
+def _of_layer(kept: Mapping[str, float], scale: float, name: str) -> float:
+    return scale * kept[layer_of(name)]
+
+
+def _merge(method: str, family: Family, scale: float, seed: int) -> Any:
+    """By a general method; `scale` is the factor of what is added to the base."""
+    key = "weights" if method in ("task-arithmetic", "dare") else "scale"
+    settings = {key: scale, **({"seed": seed} if method.startswith("dare") else {})}
+    return merge(family.experts, method=method, base=family.base, **settings).model()
+
+
+def _lata(
+    rule: Literal["linear", "log"], anchor: Literal["pre", "inst"], family: Family, scale: float, seed: int
+) -> Any:
+    return LATA(rule, anchor=anchor).merge(family.base, family.instruct, family.experts, scale).model()
+
+
+METHODS: dict[str, Merge] = {
+    "lata": partial(_lata, "linear", "pre"),
+    "lata-log": partial(_lata, "log", "pre"),
+    "lata-on-instruct": partial(_lata, "linear", "inst"),
+    **{name: partial(_merge, name) for name in ("task-arithmetic", "ties", "dare", "dare-ties")},
+    "random-layers": by_random_layers,
+    "reversed-layers": by_reversed_layers,
+}
+
+
+def family_of(
+    base: CausalLM,
+    instruct: CausalLM | None,
+    expert: Mapping[str, CausalLM] | None,
+    text: Texts | None,
+    questions: Questions | None,
+    limit: int | None,
+    seed: int,
+) -> Family:
+    """The embedded family, or the user's.
+
+    Raises:
+        ValueError: a base of the user's own without the rest.
+    """
+    if base.is_specimen:
+        if base.name != "specimen:entities-skilled" or instruct or expert:
+            raise ValueError(
+                "the embedded family belongs to specimen:entities-skilled; give --base, too, for your models"
+            )
+        return world_family(seed)
+    if instruct is None or not expert or text is None or questions is None:
+        raise ValueError("your own --base needs --instruct, --expert NAME=DIR, --text and --questions beside it")
+    validation, test = users_exam(questions, text, instruct.tokenizer, limit).halves()
+    experts = {name: model.model for name, model in expert.items()}
+    return Family(base.model, instruct.model, experts, None, validation, test)
+
+
+def scores(model: Any, exam: Exam) -> dict[str, Items | float]:
+    """Accuracy over all tasks (one item a question), of each task, and loss per document."""
+    each = {f"accuracy of {task}": exam.right(model, task) for task in exam.prompts}
+    return {"accuracy": exam.right(model), "loss": exam.losses(model), **each}
+
+
+def mean(items: Items) -> float:
+    """Of the values of items, all of which are there."""
+    return sum(float(v) for v in items.values) / len(items)  # type: ignore[arg-type]  # exams leave nothing missing
+
+
+@check("lata", seeds=3)
+def merges(
+    base: CausalLM = "specimen:entities-skilled",  # type: ignore[assignment]  # the runner opens the address
+    instruct: CausalLM | None = None,
+    expert: dict[str, CausalLM] | None = None,
+    *,
+    text: Texts | None = None,
+    questions: Questions | None = None,
+    scales: tuple[float, ...] = SCALES,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Iterator[Measurement]:
+    """Accuracy and loss of merged experts, every method at its own best scale, with the curve over all scales.
+
+    Args:
+        base: the model before fine-tuning.
+        instruct: your instruction-tuned model, with its tokenizer.
+        expert: your experts, NAME=DIR.
+        text: your text, for the loss.
+        questions: your JSON Lines of prompt and answer (and task), half of them for choosing scales.
+        scales: that every method may choose from.
+        limit: at most so many of your questions and texts.
+    """
+    family = cache(lambda: family_of(base, instruct, expert, text, questions, limit, seed))
+
+    @cache
+    def merged(method: str, scale: float) -> Any:
+        return METHODS[method](family(), scale, seed)
+
+    def on_curve(method: str, scale: float) -> dict[str, Any]:
+        return scores(merged(method, scale), family().test)
+
+    def at_best(method: str) -> dict[str, Any]:
+        chosen = max(scales, key=lambda scale: mean(family().validation.right(merged(method, scale))))
+        return {**on_curve(method, chosen), "scale": chosen}
+
+    def alone(name: str) -> dict[str, Any]:
+        models = {"base": family().base, "instruct": family().instruct, "mix": family().mix, **family().experts}
+        return scores(models[name], family().test)
+
+    labels = ("math", "code") if base.is_specimen else tuple(expert or ())
+    for name in ("base", "instruct", *labels, *(("mix",) if base.is_specimen else ())):
+        yield measure(name, partial(alone, name), part="alone")
+    for method in METHODS:
+        for scale in scales:
+            yield measure(method, partial(on_curve, method, scale), part="curve", scale=scale)
+        yield measure(method, partial(at_best, method), part="best")
+
+
+@check("lata", seeds=3)
+def forgetting(
+    base: CausalLM = "specimen:entities-skilled",  # type: ignore[assignment]  # the runner opens the address
+    *,
+    scales: tuple[float, ...] = SCALES,
+    seed: int = 0,
+) -> Iterator[Measurement]:
+    """What is left of a skill that is taken away from the model of all data, and what of the rest.
+
+    Args:
+        base: the embedded one; forgetting is measured on the embedded family only.
+        scales: of which each method takes the smallest that forgets on the validation half.
+    """
+
+    def taken(method: str, scale: float) -> Any:
+        family = world_family(seed)
+        expert = family.experts["code"]
+        if method == "task-arithmetic":
+            return merge(
+                {"e": expert}, method="transplant", base=family.base, target=family.mix, weights=-scale
+            ).model()
+        if method == "lata":
+            return LATA().forget(family.mix, family.base, family.instruct, expert, scale).model()
+        found = LATA().similarity(family.base, family.instruct, expert)
+        draw = torch.Generator().manual_seed(seed)
+        stand_in = torch.rand(len(found), generator=draw).tolist()
+        if method == "reversed-layers":
+            stand_in = [-s for s in found.values()]
+        kept = dict(zip(found, layer_weights(stand_in), strict=True))
+        weights = partial(_of_layer, kept, -scale)
+        return merge({"e": expert}, method="transplant", base=family.base, target=family.mix, weights=weights).model()
+
+    def left(model: Any, exam: Exam) -> dict[str, Any]:
+        others = [task for task in exam.prompts if task != REMOVED]
+        return {
+            "remembered": exam.right(model, REMOVED),
+            "kept": exam.right(model, *others),
+            "loss": exam.losses(model),
+        }
+
+    def at_best(method: str) -> dict[str, Any]:
+        family = world_family(seed)
+        enough = [s for s in sorted(scales) if mean(family.validation.right(taken(method, s), REMOVED)) <= FORGOTTEN]
+        chosen = enough[0] if enough else max(scales)
+        return {**left(taken(method, chosen), family.test), "scale": chosen}
+
+    def on_curve(method: str, scale: float) -> dict[str, Any]:
+        return left(taken(method, scale), world_family(seed).test)
+
+    yield measure("start", lambda: left(world_family(seed).mix, world_family(seed).test))
+    for method in ("lata", "task-arithmetic", "random-layers", "reversed-layers"):
+        for scale in scales:
+            yield measure(method, partial(on_curve, method, scale), part="curve", scale=scale)
+        yield measure(method, partial(at_best, method), part="best")
+
+
+@check("lata", seeds=3)
+def similarity(
+    base: CausalLM = "specimen:entities-skilled",  # type: ignore[assignment]  # the runner opens the address
+    instruct: CausalLM | None = None,
+    expert: dict[str, CausalLM] | None = None,
+    *,
+    seed: int = 0,
+) -> Iterator[Measurement]:
+    """Cosine of every tensor's and block's change with the instruction vector, by depth.
+
+    Args:
+        base: the model before fine-tuning.
+        instruct: your instruction-tuned model.
+        expert: your experts, NAME=DIR.
+    """
+
+    @cache
+    def models() -> dict[str, Any]:
+        if base.is_specimen:
+            family = world_family(seed)
+            first, guide, experts = family.base, family.instruct, dict(family.experts)
+        else:
+            if instruct is None or not expert:
+                raise ValueError("your own --base needs --instruct and --expert NAME=DIR beside it")
+            first, guide, experts = base.model, instruct.model, {n: m.model for n, m in expert.items()}
+        stepped = {n: p.clone() for n, p in first.state_dict().items()}
+        draw = torch.Generator().manual_seed(seed)
+        for tensor in stepped.values():
+            tensor.add_(torch.randn(tensor.shape, generator=draw) * 0.01 * tensor.std(correction=0))
+        return {"base": first, "instruct": guide, "experts": experts, "random-direction": {"random": stepped}}
+
+    @cache
+    def cosines(role: str, granularity: Literal["block", "tensor"]) -> dict[str, dict[str, float]]:
+        held, lata = models(), LATA(granularity=granularity)
+        return {n: lata.similarity(held["base"], held["instruct"], e) for n, e in held[role].items()}
+
+    def at(role: str, layer: int) -> dict[str, Any]:
+        each = {
+            f"{name} {tensor.partition(f'.{layer}.')[2]}": value
+            for name, found in cosines(role, "tensor").items()
+            for tensor, value in found.items()
+            if f".{layer}." in tensor
+        }
+        blocks = [v for found in cosines(role, "block").values() for k, v in found.items() if k.endswith(f".{layer}")]
+        return {"cosine": Items(each.values(), each), "cosine of the block": sum(blocks) / len(blocks)}
+
+    for role in ("experts", "random-direction"):
+        for layer in range(int(base.checkpoint.config.get("num_hidden_layers", 0))):
+            yield measure(role, partial(at, role, layer), layer=layer)
+
+
+BASELINES = ("task-arithmetic", "ties", "dare")
+CONTROLS = ("random-layers", "reversed-layers")
+BEST = {"part": "best"}
+
+RULES: list[Rule] = [
+    Beats("C1", "lata", BASELINES, "accuracy", "higher", check="merges", where=BEST, control=CONTROLS),
+    Beats("C2", "lata", BASELINES, "loss", "lower", check="merges", where=BEST, control=CONTROLS),
+    AllOf(
+        "C3",
+        (
+            Reaches("C3", "lata", "start", "remembered", "lower", share=0.2, check="forgetting", where=BEST),
+            Reaches("C3", "lata", "start", "kept", "higher", share=0.8, check="forgetting", where=BEST),
+            Beats("C3", "lata", "task-arithmetic", "kept", "higher", check="forgetting", where=BEST, control=CONTROLS),
+        ),
+    ),
+    Orders("C4", "experts", "cosine", "layer", "falls", check="similarity", control=("random-direction",)),
+]
+
+
+@figure("lata", en="Accuracy and loss over the scale", ja="スケールに対する正答率と損失")
+def curves(rows: Rows) -> Any:
+    """Every method's curve: mean accuracy to the right, loss upwards, one point per scale."""
+    from matplotlib.figure import Figure
+
+    held = rows.where(check="merges", part="curve")
+    if not len(held):
+        return None
+    made = Figure(figsize=(7, 4.5))
+    axes = made.subplots()
+    for method in METHODS:
+        own = held.where(method=method)
+        points = [(own.where(scale=s).mean("accuracy"), own.where(scale=s).mean("loss")) for s in own.levels("scale")]
+        dashed = "--" if method in CONTROLS else "-"
+        axes.plot([p[0] for p in points], [p[1] for p in points], dashed, marker="o", label=method)
+    axes.set_xlabel("accuracy")
+    axes.set_ylabel("loss (nats)")
+    axes.legend(fontsize="small")
+    return made
+
+
+@figure("lata", en="Similarity to the instruction vector by depth", ja="深さごとの指示ベクトルとの類似度")
+def by_depth(rows: Rows) -> Any:
+    """Cosine by block, as the paper takes it, and by tensor."""
+    from matplotlib.figure import Figure
+
+    held = rows.where(check="similarity", method="experts")
+    if not len(held):
+        return None
+    made = Figure(figsize=(6, 4))
+    axes = made.subplots()
+    for label, metric in (("blocks", "cosine of the block"), ("tensors, mean", "cosine")):
+        axes.plot(
+            held.levels("layer"), [held.where(layer=i).mean(metric) for i in held.levels("layer")], "o-", label=label
+        )
+    axes.set_xlabel("block")
+    axes.set_ylabel("cosine")
+    axes.legend()
+    return made
+
+
+@apply("lata")
+def merge_layers(
+    *,
+    base: Path | None = None,
+    instruct: Path | None = None,
+    expert: dict[str, Path] | None = None,
+    forget_from: Path | None = None,
+    output: Path | None = None,
+    recipe: Path | None = None,
+    scale: float = 1.0,
+    rule: Literal["linear", "log", "threshold"] = "linear",
+    granularity: Literal["block", "module", "tensor"] = "block",
+    anchor: Literal["pre", "inst"] = "pre",
+    threshold: float = 0.95,
+    rank_extra: bool = True,
+    resize: Literal["no", "min-rows"] = "no",
+    out_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+    dry_run: bool = False,
+) -> str:
+    """Merge experts by layer-aware task arithmetic, or take an expert's skill away from a model.
+
+    Args:
+        base: folder of the model before fine-tuning.
+        instruct: folder of the instruction-tuned model; tokenizer and chat template come from it.
+        expert: the experts, NAME=DIR.
+        forget_from: take the one expert's skill away from this model instead of adding it to the base.
+        output: a new folder for the merged model.
+        recipe: a YAML file in place of the options.
+        scale: of every expert.
+        rule: how similarity becomes a weight.
+        granularity: what a layer is.
+        anchor: what the experts are added to.
+        threshold: cosine from which the rule "threshold" drops a layer.
+        rank_extra: embeddings, final norm and head take part in the ranking.
+        resize: min-rows merges the rows that all vocabularies have.
+        out_dtype: of the result; the base's if left out.
+        dry_run: say what would be done, and write nothing.
+    """
+    if recipe is not None:
+        merged = read_recipe(recipe).merged()
+    else:
+        if base is None or instruct is None or not expert:
+            raise ValueError("--base, --instruct and --expert NAME=DIR are needed, or a --recipe")
+        lata = LATA(rule, granularity, anchor, threshold, rank_extra)
+        if forget_from is not None:
+            if len(expert) != 1:
+                raise ValueError(f"--forget-from takes exactly one --expert, got {len(expert)}")
+            merged = lata.forget(forget_from, base, instruct, next(iter(expert.values())), scale, resize=resize)
+        else:
+            merged = lata.merge(base, instruct, expert, scale, dtype=out_dtype, resize=resize)
+    told = f"{merged.plan()}\n{layer_table(merged.recipe.settings)}"
+    return told if dry_run else f"{told}\n{written(merged, output)}"
+
+
+def written(merged: Merged, output: Path | None) -> str:
+    """Write a merge and say where."""
+    if output is None:
+        raise ValueError("--output needs a new folder for the merged model; --dry-run needs none")
+    return f"wrote {plain(merged.save_pretrained(output))}"
+
+
+def layer_table(settings: Mapping[str, Any]) -> str:
+    """Cosine and weight of every layer of every expert, as bars."""
+    lines = []
+    for label, told in (settings.get("experts") or settings.get("forget") or {}).items():
+        lines.append(f"{plain(label)}: cosine with the instruction vector, and what is kept")
+        for layer, row in told["layers"].items():
+            bar = "█" * round(20 * max(0.0, row["cosine"]))
+            lines.append(f"  {plain(layer):<24} {row['cosine']:+.3f} {bar:<20} x {row['weight']:.3f}")
+    return "\n".join(lines)

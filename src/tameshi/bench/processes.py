@@ -37,17 +37,22 @@ class Spawned:
         self._process = context.Process(target=serve, args=(job, theirs), daemon=True)
         self._process.start()
         theirs.close()
+        self._over = False
 
     def messages(self) -> Iterator[tuple[str, Any]]:
         with contextlib.suppress(EOFError, OSError):  # a dead worker's pipe: what it still held has been read
             while self.pipe.poll():
-                yield self.pipe.recv()
+                message = self.pipe.recv()
+                self._over = message[0] == "end"
+                yield message
 
     def lost(self) -> str | None:
         code = self._process.exitcode
         return None if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def end(self) -> None:
+        if self._over:
+            self._process.join(10)  # it is on its way out, and tidies up better than we could
         self._process.kill()
         self._process.join()
         self.pipe.close()

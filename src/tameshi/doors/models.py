@@ -249,7 +249,9 @@ def causal_lm(
         Untrusted: weights not finite, or missing, or the tokenizer knows tokens that the model does not.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # libraries do not print
     for _ in tensors(checkpoint):  # reads every weight once: cut files and NaN are found before anything is built
         pass
     folder = str(checkpoint.folder)

@@ -110,7 +110,7 @@ def of_seeds(behind: Words, seeds: int) -> Words:
 
 def join(*sentences: Mapping[str, str] | None) -> Words:
     """Sentences one after the other."""
-    said = [s for s in sentences if s]
+    said = [s for s in sentences if s and s["en"]]
     return {"en": " ".join(s["en"] for s in said), "ja": "".join(s["ja"] for s in said)}
 
 

@@ -188,7 +188,7 @@ class Means:
         shared = max(between, once)
         total = items + shared
         satterthwaite = total**2 / (shared**2 / (self.seeds - 1) + items**2 / freedom)
-        return math.sqrt(total), max(satterthwaite, self.seeds - 1.0), True
+        return math.sqrt(total), max(satterthwaite, self.seeds - 1.0) if self.seeds > 2 else 1.0, True
 
     def _not_repeating(self, inner: Floats) -> float:
         """Variance of the mean from what a cluster does not have in common with itself under another seed."""

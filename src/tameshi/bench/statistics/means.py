@@ -182,7 +182,8 @@ class Means:
         between = _variance(residual, self.seed_of)
         inner = residual - (np.bincount(self.seed_of, residual) / np.bincount(self.seed_of))[self.seed_of]
         once = self._not_repeating(inner)
-        if between <= once * (1.0 if self.seeds > 2 else 0.25):
+        rounding = 1e-12 * plain  # seeds may agree to the last digit
+        if between <= once * (1.0 if self.seeds > 2 else 0.25) + rounding:
             return math.sqrt(plain), freedom, False
         items = max(0.0, _variance(inner, self.cluster_of) - once)
         shared = max(between, once)

@@ -139,6 +139,13 @@ def measured(
     }
 
 
+def no_interval() -> Words:
+    return {
+        "en": "The ratio has no interval of its own, since its lower part cannot be told from zero.",
+        "ja": "分母が 0 と区別できないため、比そのものの区間は求められない。",
+    }
+
+
 def all_tied(behind: Words) -> Words:
     return {
         "en": f"Exactly on the bar on every one of {behind['en']}: there is no advantage at all.",

@@ -324,7 +324,14 @@ def test_all_ties_fail():
 def test_three_items_that_all_agree_can_be_chance():
     found = one(Beats("C1", "new", "old", "loss", "higher"), [row("new", [2.0] * 3), row("old", [1.0] * 3)])
     assert found.outcome == "inconclusive"
-    assert "by chance" in found.why["en"]
+    assert "leaves room for chance (p = 0.25)" in found.why["en"]
+
+
+def test_a_handful_that_differ_among_many_ties_can_be_chance():
+    rows = [row("new", [1.0] * 5 + [0.0] * 35), row("old", [0.0] * 40)]
+    found = one(Beats("C1", "new", "old", "loss", "higher"), rows)
+    assert found.outcome == "inconclusive"
+    assert "Only 5 of 40 items differ" in found.why["en"]
 
 
 def test_a_row_that_stands_twice_is_refused():

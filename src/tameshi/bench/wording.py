@@ -160,6 +160,13 @@ def few_differ(differing: int, behind: Words, p: float) -> Words:
     }
 
 
+def still_chance(p: float) -> Words:
+    return {
+        "en": f"The interval alone would decide, but the exact test leaves room for chance ({chance(p)}).",
+        "ja": f"区間だけなら判定できるが、正確検定では偶然の可能性を排除できない（{chance(p)}）。",
+    }
+
+
 def too_few(n: int, unit: str) -> Words:
     if unit == "seeds":
         return {

@@ -30,10 +30,8 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 RESAMPLES = 1_999
-FEWEST, MOST = (
-    10,
-    2_000,
-)  # clusters between which the bootstrap is asked: below it is erratic, above it no longer differs
+FEWEST = 10  # clusters below which the bootstrap is erratic, and not asked
+MOST = 2_000  # clusters above which it no longer differs from Student's
 
 
 class Means:

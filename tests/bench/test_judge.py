@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tameshi.bench.judge import judge
-from tameshi.bench.verdicts import Verdict, from_json, to_json
+from tameshi.bench.verdicts import OUTCOMES, Verdict, from_json, to_json
 from tameshi.nouns import (
     AllOf,
     Beats,
@@ -324,7 +324,14 @@ def test_all_ties_fail():
 def test_three_items_that_all_agree_can_be_chance():
     found = one(Beats("C1", "new", "old", "loss", "higher"), [row("new", [2.0] * 3), row("old", [1.0] * 3)])
     assert found.outcome == "inconclusive"
-    assert "by chance" in found.why["en"]
+    assert "leaves room for chance (p = 0.25)" in found.why["en"]
+
+
+def test_a_handful_that_differ_among_many_ties_can_be_chance():
+    rows = [row("new", [1.0] * 5 + [0.0] * 35), row("old", [0.0] * 40)]
+    found = one(Beats("C1", "new", "old", "loss", "higher"), rows)
+    assert found.outcome == "inconclusive"
+    assert "Only 5 of 40 items differ" in found.why["en"]
 
 
 def test_a_row_that_stands_twice_is_refused():
@@ -555,6 +562,55 @@ def test_the_same_seed_gives_the_same_verdicts_and_another_hardly_others():
     for claim, verdict in known.items():
         assert other[claim].outcome == verdict.outcome
         assert other[claim].figure == verdict.figure or math.isnan(verdict.figure)
+
+
+NUMBERS = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(-3, 3), st.sampled_from([math.nan, math.inf, 1e300]))
+VALUES = st.one_of(NUMBERS, st.just(Missing("lost")))
+
+
+@st.composite
+def strange_rows(draw: st.DrawFn) -> list[Row]:
+    """Rows as no check would write them: holes, ties, NaN, errors, groups, lone numbers, lone items, lost partners."""
+    rows = []
+    for method in ("new", "old", "noise", "full"):
+        for seed in range(draw(st.integers(0, 3))):
+            for cap in (1, 2):
+                kind = draw(st.sampled_from(["items", "items", "grouped", "number", "error", "absent"]))
+                values = draw(st.lists(VALUES, min_size=0, max_size=12))
+                groups = [str(i // 3) for i in range(len(values))] if kind == "grouped" else ()
+                items = Items(values, groups=groups)
+                found = {"loss": items, "score": Items(values[::-1])} if kind != "number" else {"loss": draw(VALUES)}
+                if kind == "error":
+                    rows.append(Row("c", method, {"cap": cap}, seed, error="killed"))
+                elif kind != "absent":
+                    rows.append(Row("c", method, {"cap": cap}, seed, values=found))
+    return rows
+
+
+STRANGE: Sequence[Rule] = (
+    replace(BEATS, control=("noise",), each=("cap",)),
+    Beats("C2", "new", ("old", "noise"), "loss", "higher", Ratio(0.65), gap_to="full"),
+    Reaches("C3", "new", "full", "loss", "higher", 0.9, control=("noise",)),
+    Reaches("C4", "new", 0.5, "loss", "lower", each=("cap",), needed=1),
+    Within("C5", "new", "old", "loss", "higher", 0.1, unit="seed"),
+    Orders("C6", "new", "loss", "cap", "falls", 0.2, control=("noise",)),
+    Correlates("C7", "new", "loss", "score", 1.0),
+    Correlates("C8", "new", "loss", "score", -1.0, unit="seed"),
+    AllOf("C9", (BEATS, Orders("C6", "new", "loss", "cap", "rises"))),
+    OutOfReach("C10", {"en": "no", "ja": "不可"}, "--model", then=BEATS),
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(strange_rows())
+def test_whatever_the_rows_every_claim_gets_a_verdict(rows):
+    found = judge(STRANGE, rows)
+    assert list(found) == [rule.claim for rule in STRANGE]
+    for verdict in found.values():
+        assert verdict.outcome in OUTCOMES
+        assert verdict.why["en"]
+        assert verdict.why["ja"]
+        assert from_json(json.loads(json.dumps(to_json(verdict), allow_nan=False))) == verdict
 
 
 def test_every_verdict_survives_json():

@@ -106,6 +106,16 @@ def test_items_that_come_back_under_every_seed_stay_as_few_as_they_are():
     assert found.error == pytest.approx(item.std(ddof=1) / math.sqrt(20), rel=0.01)
 
 
+def test_seeds_that_repeat_each_other_to_the_last_digit_count_once():
+    item = RNG.normal(0.5, 1, 20)
+    found = Means(np.tile(item, 3), clusters=list(range(20)) * 3, seeds=np.repeat([0, 1, 2], 20).tolist()).contrast(
+        [1.0]
+    )
+    alone = mean_interval(item)
+    assert not found.by_seeds
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
+
+
 def test_a_ratio_has_fiellers_interval():
     over, under = RNG.lognormal(0, 0.3, (2, 8))
     ratio, interval = Means([over, under]).ratio([1, 0], [0, 1])

@@ -67,7 +67,7 @@ class Contrast:
     def at(self, effect: float) -> float:
         """The figure where the true contrast is `effect`, in the unit of the standard error."""
         if self.fisher:
-            return math.tanh(math.atanh(self.bar) + effect)
+            return math.tanh(_fisher(self.bar) + effect)
         return self.bar + self.side * self.scale * effect
 
     @property
@@ -85,8 +85,7 @@ class Contrast:
         evidence = self.evidence
         distance = abs(figure - self.bar) / self.scale
         if self.fisher:
-            short = 1 - 1e-9
-            distance = abs(math.atanh(min(max(figure, -short), short)) - math.atanh(self.bar))
+            distance = abs(_fisher(figure) - _fisher(self.bar))
         return required(distance, typical(evidence.error, evidence.freedom) * math.sqrt(evidence.units))
 
 
@@ -216,6 +215,10 @@ def _units(rule: Leaf, rows: list[Row], *roles: Role) -> Pairs:
     pairs = pair(rows, roles, where=rule.where)
     alone = len(pairs) == len(set(pairs.seeds)) and len(pairs) > 1  # one item a seed: the seeds are the units
     return pairs.by_seed() if rule.unit == "seed" or alone else pairs
+
+
+def _fisher(correlation: float) -> float:
+    return math.atanh(min(max(correlation, -0.9999), 0.9999))
 
 
 def _means(pairs: Pairs, seed: int) -> Means:

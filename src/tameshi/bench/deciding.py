@@ -40,6 +40,7 @@ def decide(rule: Leaf, rows: Rows, seed: int) -> Judged:
         found.reads,
         wording.join(
             _sentence(found, outcome),
+            wording.no_interval() if found.interval is None else None,
             wording.seeds_decide(n) if evidence.by_seeds else None,
             wording.one_seed(seeds[0]) if len(seeds) == 1 else None,
             *notes,
@@ -63,7 +64,7 @@ def _obstacle(rule: Leaf, found: Contrast, rows: Rows) -> tuple[Outcome, Words] 
     if isinstance(rule, Orders) and found.levels < 2:
         return "inconclusive", wording.one_level(rule.along)
     if not len(pairs):
-        return "inconclusive", wording.nothing_shared(names(rule))
+        return "inconclusive", wording.nothing_shared(_names(rule))
     if found.evidence.low == -math.inf and found.evidence.high == math.inf:
         return "inconclusive", wording.too_few(found.evidence.units, pairs.kind)
     return None
@@ -83,7 +84,8 @@ def _sentence(found: Contrast, outcome: Outcome) -> Words:
 
     ends = None if found.interval is None else (shown(found.interval[0]), shown(found.interval[1]))
     if outcome == "inconclusive" and (evidence.low > 0 or evidence.high <= 0):
-        lies = wording.few_differ(evidence.differing, behind, evidence.p)
+        few = evidence.differing < evidence.units and not evidence.by_seeds
+        lies = wording.few_differ(evidence.differing, behind, evidence.p) if few else wording.still_chance(evidence.p)
         return wording.join(wording.measured(shown(found.figure), ends, behind, shown(found.bar), found.side, ""), lies)
     return wording.measured(shown(found.figure), ends, behind, shown(found.bar), found.side, outcome)
 
@@ -131,7 +133,7 @@ def measured(rule: Rule, rows: Rows) -> bool:
     return False
 
 
-def names(rule: Leaf) -> tuple[str, ...]:
+def _names(rule: Leaf) -> tuple[str, ...]:
     """The method, and what it is held against."""
     match rule:
         case Beats():

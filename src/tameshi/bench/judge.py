@@ -10,10 +10,9 @@ A claim *holds* if the whole 95 % interval of its contrast lies above zero, *fai
 4. A control holds by its own interval: *blind*, whatever the method does. A control was not measured: nothing *holds*.
 5. Every contrast is exactly zero: *fails*, for there is no advantage to show.
 
-A rule of several parts (values of `each`, baselines, rules of an `AllOf`) holds if as many parts hold as are needed,
-and fails if so many fail that this is out of the question; p-values are combined accordingly (partial conjunctions).
-Last, Holm's correction over all claims of the run that have a p: a claim that is decided by itself, but not after it,
-is *inconclusive*, in either direction. Both p-values are shown.
+Parts of a rule (values of `each`, baselines, rules of an `AllOf`) are put together in `composing`. Last comes Holm's
+correction over all claims of the run that have a p: a claim that is decided by itself, but not after it, is
+*inconclusive*, in either direction. Both p-values are shown.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from dataclasses import replace
 from tameshi.bench import wording
 from tameshi.bench.composing import Judged, compose, corrected, named, turned
 from tameshi.bench.contrasts import Leaf
-from tameshi.bench.deciding import decide, measured, names
+from tameshi.bench.deciding import decide, measured
 from tameshi.bench.verdicts import Verdict
 from tameshi.nouns.rows import Row, Rows, Scalar
 from tameshi.nouns.rules import AllOf, Beats, Correlates, Orders, OutOfReach, Reaches, Rule, Within
@@ -110,10 +109,15 @@ def _levels(rule: Leaf, rows: Rows) -> list[dict[str, Scalar]]:
     """Every combination of the conditions in `each` under which the method or what it is held against was tried."""
     if not rule.each:
         return []
+    opponents: tuple[str, ...] = ()
+    if isinstance(rule, Beats):
+        opponents = (rule.baseline,) if isinstance(rule.baseline, str) else rule.baseline
+    elif isinstance(rule, Within):
+        opponents = (rule.reference,)
     tried = [
         row
         for row in rows
-        if row.method in names(rule)[:2]
+        if row.method in (rule.method, *opponents)
         and (rule.check is None or row.check == rule.check)
         and (rule.metric in row.values or row.error is not None)
         and all(row.conditions.get(name) == value for name, value in rule.where.items())

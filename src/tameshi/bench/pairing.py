@@ -20,6 +20,7 @@ from tameshi.nouns.rows import Items, Missing, Row, Scalar, Value
 
 Floats = NDArray[np.float64]
 Unit = tuple[int, int, str]  # seed, block, id of the item ("" where the row has one number)
+LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,13 @@ class Pairs:
         clusters: (units,), what must be taken as one: the group of an item where it has one, else the item itself.
             Both keep their cluster over seeds.
         kind: what the clusters are: "groups", "items", or "seeds" where each unit is one number of a row, or a seed's
-        mean. missing: units left out because a value is missing. unpaired: units left out because they were measured
-        on one side only. reasons: why values are missing, the most frequent first. broken: method -> how many of its
-        values are not finite. Those units are left out, too. errors: what ended in an error, as "method (seed 0):
-        reason".
+            mean.
+        missing: units left out because a value is missing.
+        unpaired: units left out because they were measured on one side only.
+        reasons: why values are missing, the most frequent first.
+        broken: method -> how many of its values are not finite (or so large that their square is not). Those units are
+            left out, too.
+        errors: what ended in an error, as "method (seed 0): reason".
     """
 
     columns: Floats
@@ -71,7 +75,13 @@ class Pairs:
         sums = np.array([np.bincount(of, column, minlength=len(seeds)) for column in self.columns])
         names = tuple(str(s) for s in seeds)
         units = tuple((int(s), 0, "") for s in seeds)
-        return replace(self, columns=sums.reshape(-1, len(seeds)) / sizes, units=units, clusters=names, kind="seeds")
+        return replace(
+            self,
+            columns=sums.reshape(self.columns.shape[0], len(seeds)) / sizes,
+            units=units,
+            clusters=names,
+            kind="seeds",
+        )
 
 
 def pair(
@@ -126,7 +136,7 @@ def pair(
                 lost.add(unit)
                 continue
             numbers = [v for v in values if not isinstance(v, Missing)]
-            bad = [role.method for role, v in zip(roles, numbers, strict=True) if not math.isfinite(v)]
+            bad = [role.method for role, v in zip(roles, numbers, strict=True) if not abs(v) < LARGEST]
             if bad:
                 broken.update(bad)
                 continue

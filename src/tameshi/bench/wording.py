@@ -110,7 +110,7 @@ def of_seeds(behind: Words, seeds: int) -> Words:
 
 def join(*sentences: Mapping[str, str] | None) -> Words:
     """Sentences one after the other."""
-    said = [s for s in sentences if s]
+    said = [s for s in sentences if s and s["en"]]
     return {"en": " ".join(s["en"] for s in said), "ja": "".join(s["ja"] for s in said)}
 
 
@@ -139,6 +139,13 @@ def measured(
     }
 
 
+def no_interval() -> Words:
+    return {
+        "en": "The ratio has no interval of its own, since its lower part cannot be told from zero.",
+        "ja": "分母が 0 と区別できないため、比そのものの区間は求められない。",
+    }
+
+
 def all_tied(behind: Words) -> Words:
     return {
         "en": f"Exactly on the bar on every one of {behind['en']}: there is no advantage at all.",
@@ -150,6 +157,13 @@ def few_differ(differing: int, behind: Words, p: float) -> Words:
     return {
         "en": f"Only {differing} of {behind['en']} differ, and so few fall on one side by chance ({chance(p)}).",
         "ja": f"{behind['ja']}のうち差があるのは {differing} だけで、偶然でも片側に偏りうる（{chance(p)}）。",
+    }
+
+
+def still_chance(p: float) -> Words:
+    return {
+        "en": f"The interval alone would decide, but the exact test leaves room for chance ({chance(p)}).",
+        "ja": f"区間だけなら判定できるが、正確検定では偶然の可能性を排除できない（{chance(p)}）。",
     }
 
 

@@ -38,11 +38,14 @@ class Rule:
     Args:
         claim: id of the claim in the catalogue.
         check: which check's rows are read; None where the metric occurs in only one.
-        where: only rows taken under these conditions.
+        where: only rows taken under these conditions. Rows of the method must have them; rows of what it is held against must
+            not contradict them (a full cache has no cap, and is compared at every cap).
         each: the rule must hold at every value of these conditions, each judged by itself.
         needed: of those values, how many suffice; None for all.
-        control: methods put in the place of the method; if the rule holds for one of them, the measure is blind.
-        unit: what is independent: "item" (pair by item and seed) or "seed" (one mean per seed).
+        control: methods put in the place of the method; if the rule holds for one of them, the measure is blind. One that was
+            not measured keeps the claim from holding.
+        unit: what is independent: "item" (pair by item and seed; the spread between seeds is added where it shows) or "seed"
+            (one mean per seed). Conditions that the rule does not name are averaged within the unit.
     """
 
     claim: str = field(kw_only=False)
@@ -80,7 +83,8 @@ class Reaches(Rule):
 
     Args:
         target: a number, or the name of a method.
-        share: of the target; 0.9 with better="higher" means at least nine tenths of it.
+        share: of the target; 0.9 with better="higher" means at least nine tenths of it, 1.1 with better="lower" at most
+            eleven tenths.
     """
 
     method: str

@@ -30,10 +30,8 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 RESAMPLES = 1_999
-FEWEST, MOST = (
-    10,
-    2_000,
-)  # clusters between which the bootstrap is asked: below it is erratic, above it no longer differs
+FEWEST = 10  # clusters below which the bootstrap is erratic, and not asked
+MOST = 2_000  # clusters above which it no longer differs from Student's
 
 
 class Means:
@@ -182,13 +180,14 @@ class Means:
         between = _variance(residual, self.seed_of)
         inner = residual - (np.bincount(self.seed_of, residual) / np.bincount(self.seed_of))[self.seed_of]
         once = self._not_repeating(inner)
-        if between <= once * (1.0 if self.seeds > 2 else 0.25):
+        rounding = 1e-12 * plain  # seeds may agree to the last digit
+        if between <= once * (1.0 if self.seeds > 2 else 0.25) + rounding:
             return math.sqrt(plain), freedom, False
         items = max(0.0, _variance(inner, self.cluster_of) - once)
         shared = max(between, once)
         total = items + shared
         satterthwaite = total**2 / (shared**2 / (self.seeds - 1) + items**2 / freedom)
-        return math.sqrt(total), max(satterthwaite, self.seeds - 1.0), True
+        return math.sqrt(total), max(satterthwaite, self.seeds - 1.0) if self.seeds > 2 else 1.0, True
 
     def _not_repeating(self, inner: Floats) -> float:
         """Variance of the mean from what a cluster does not have in common with itself under another seed."""

@@ -68,9 +68,8 @@ def spearman(
         error = float(np.std(np.arctanh(np.clip(drawn, -0.9999, 0.9999))))
         reach = float(special.stdtrit(units - 1, 1 - TAIL)) * error
     else:
-        error = math.sqrt(sum((1 + e * e / 2) / max(len(p) - 3, 1) for e, p in zip(each, parts, strict=True))) / len(
-            parts
-        )
+        variances = [(1 + e * e / 2) / max(len(p) - 3, 1) for e, p in zip(each, parts, strict=True)]
+        error = math.sqrt(math.fsum(variances)) / len(parts)
         reach = float(special.ndtri(1 - TAIL)) * error
     percentiles = np.quantile(drawn, [TAIL, 1 - TAIL])
     low, high = min(math.tanh(z - reach), float(percentiles[0])), max(math.tanh(z + reach), float(percentiles[1]))

@@ -103,7 +103,7 @@ def rate(successes: int, items: int, bar: float) -> Evidence:
     error = math.sqrt(bar * (1 - bar) / items) if 0 < bar < 1 else 0.0  # as it is where the bar is true
     half = float(special.ndtri(1 - TAIL)) * error + 0.5 / items
     estimate = successes / items - bar
-    return Evidence(estimate, low - bar, high - bar, above, below, error, math.inf, items, differing=1, half=half)
+    return Evidence(estimate, low - bar, high - bar, above, below, error, math.inf, items, differing=items, half=half)
 
 
 def _newcombe(table: Table, z: float) -> Interval:

@@ -65,6 +65,15 @@ def test_the_cap_holds_after_every_pass_and_order_and_window_stay(
 
 
 @pytest.mark.parametrize("kind", EVICTING)
+def test_a_pass_that_records_gradients_goes_through(kind: type[Policy]) -> None:
+    model = random_model("llama", torch.bfloat16)
+    cache = BudgetCache(model, made(kind, model, max_length=16, window_length=6))
+    for part in random_tokens(1, 40).split(20, dim=1):
+        logits = model(part, past_key_values=cache).logits
+    assert logits.requires_grad
+
+
+@pytest.mark.parametrize("kind", EVICTING)
 def test_the_same_text_gives_the_same_choice_alone_or_in_a_batch(kind: type[Policy], llama: PreTrainedModel) -> None:
     tokens = random_tokens(3, 40)
     policy = made(kind, llama, max_length=16, window_length=4)

@@ -80,6 +80,7 @@ def _attend(
     return attended
 
 
+@torch.no_grad()
 def attention_mass(
     queries: Tensor, keys: Tensor, positions: Tensor, seen: int, scaling: float, *, block: int = 256
 ) -> Tensor:

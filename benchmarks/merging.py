@@ -225,7 +225,7 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
     """Everything, one line each."""
 
     def say(line: str) -> None:
-        print(line, flush=True)  # noqa: T201
+        print(line, flush=True)
 
     def ours(recipe: dict[str, Any], **more: Any) -> dict[str, float]:
         return best_of(times, lambda: run(sys.executable, OURS, recipe, folder / "out", **more))

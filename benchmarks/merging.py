@@ -119,17 +119,18 @@ def make_family(folder: Path, *, megabytes: int, dtype: str, shards: int = 1) ->
     stored = getattr(torch, dtype)
     torch.manual_seed(0)
     model = LlamaForCausalLM(config).to(stored)
+    start = [parameter.detach().clone() for parameter in model.parameters()]
     paths = {}
     for name in ("base", "instruct", "math"):
         place = folder / name
         paths[name] = str(place)
         if not place.exists():
-            size = sum(p.numel() * p.element_size() for p in model.parameters())
+            size = sum(p.numel() * p.element_size() for p in start)
             model.save_pretrained(place, max_shard_size=size // shards + 1024)
         look_at(place)
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn(parameter.shape, dtype=stored) * 0.002)
+            for parameter, origin in zip(model.parameters(), start, strict=True):
+                parameter.copy_(origin + torch.randn(origin.shape, dtype=stored) * 0.002)
     return paths
 
 
@@ -224,7 +225,7 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
     """Everything, one line each."""
 
     def say(line: str) -> None:
-        print(line, flush=True)  # noqa: T201
+        print(line, flush=True)
 
     def ours(recipe: dict[str, Any], **more: Any) -> dict[str, float]:
         return best_of(times, lambda: run(sys.executable, OURS, recipe, folder / "out", **more))

@@ -24,6 +24,7 @@ from tameshi.nouns import (
     Difference,
     Items,
     Measurement,
+    Missing,
     Orders,
     OutOfReach,
     Ratio,
@@ -37,7 +38,7 @@ from tameshi.nouns import (
 )
 from tameshi.specimens.causal_lm import CausalLM
 from tameshi.specimens.entities import HELD_OUT, KNOWN, NEW
-from tameshi.specimens.exam import Exam, Questions, users_exam
+from tameshi.specimens.exam import Exam, Questions, mean_of, users_exam
 from tameshi.specimens.family import WORLD, Tuning, opened
 from tameshi.specimens.texts import Texts
 
@@ -78,11 +79,7 @@ def scores(model: Any, exam: Exam) -> dict[str, Any]:
 
 def followed_and_learnt(model: Any, exam: Exam) -> float:
     """What a scale is chosen by: the sum of both means."""
-    return sum(_mean(exam.right(model, task)) for task in QUESTIONS.values())
-
-
-def _mean(items: Items) -> float:
-    return sum(float(v) for v in items.values) / len(items)  # type: ignore[arg-type]  # exams leave nothing missing
+    return sum(mean_of(exam.right(model, task)) for task in QUESTIONS.values())
 
 
 def random_residual(base: Any, instruct: Any, seed: int) -> dict[str, torch.Tensor]:
@@ -173,7 +170,8 @@ def _on_curve(made: Any, method: str, replay: str, scale: float, test: Exam) -> 
 def _difference(model: Any, start: Any, exam: Exam) -> Items:
     """By how much the loss on old documents grew since the start, document by document."""
     after, before = (exam.losses(m, "old facts", "chatter") for m in (model, start))
-    gained = (float(a) - float(b) for a, b in zip(after.values, before.values, strict=True))  # type: ignore[arg-type]
+    pairs = zip(after.values, before.values, strict=True)
+    gained = [a - b for a, b in pairs if not isinstance(a, Missing) and not isinstance(b, Missing)]
     return Items(gained, after.ids)
 
 
@@ -217,7 +215,7 @@ def your_models(
         return {"followed": test.right(model), "loss on your text": test.losses(model)}
 
     def best() -> dict[str, Any]:
-        chosen = max(scales, key=lambda scale: _mean(validation.right(applied(scale))))
+        chosen = max(scales, key=lambda scale: mean_of(validation.right(applied(scale))))
         return {**told(applied(chosen)), "scale": chosen}
 
     for label, model in {"base": base, "instruct": instruct, "base+cpt": expert["cpt"]}.items():
@@ -229,7 +227,7 @@ def your_models(
     yield measure("residual", best, part="best")
 
 
-FULL = {"part": "best", "steps": STEPS}
+FULL: dict[str, str | int | float | bool] = {"part": "best", "steps": STEPS}
 EACH = ("replay",)
 CHECK = "continuing"
 CONTROLS = ("random residual", "empty residual")

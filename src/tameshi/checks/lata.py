@@ -24,7 +24,7 @@ from tameshi.merging.recipes import read_recipe
 from tameshi.nouns import AllOf, Beats, Items, Measurement, Orders, Reaches, Rows, Rule, apply, check, figure, measure
 from tameshi.specimens.causal_lm import CausalLM
 from tameshi.specimens.entities import HELD_OUT, KNOWN, World
-from tameshi.specimens.exam import Exam, Questions, users_exam
+from tameshi.specimens.exam import Exam, Questions, mean_of, users_exam
 from tameshi.specimens.family import WORLD, Tuning, held_out, opened
 from tameshi.specimens.texts import Texts
 
@@ -106,7 +106,7 @@ def _of_layer(kept: Mapping[str, float], scale: float, name: str) -> float:
 def _merge(method: str, family: Family, scale: float, seed: int) -> Any:
     """By a general method; `scale` is the factor of what is added to the base."""
     key = "weights" if method in ("task-arithmetic", "dare") else "scale"
-    settings = {key: scale, **({"seed": seed} if method.startswith("dare") else {})}
+    settings: dict[str, Any] = {key: scale, **({"seed": seed} if method.startswith("dare") else {})}
     return merge(family.experts, method=method, base=family.base, **settings).model()
 
 
@@ -159,11 +159,6 @@ def scores(model: Any, exam: Exam) -> dict[str, Items | float]:
     return {"accuracy": exam.right(model), "loss": exam.losses(model), **each}
 
 
-def mean(items: Items) -> float:
-    """Of the values of items, all of which are there."""
-    return sum(float(v) for v in items.values) / len(items)  # type: ignore[arg-type]  # exams leave nothing missing
-
-
 @check("lata", seeds=3)
 def merges(
     base: CausalLM = "specimen:entities-skilled",  # type: ignore[assignment]  # the runner opens the address
@@ -197,7 +192,7 @@ def merges(
         return scores(merged(method, scale), family().test)
 
     def at_best(method: str) -> dict[str, Any]:
-        chosen = max(scales, key=lambda scale: mean(family().validation.right(merged(method, scale))))
+        chosen = max(scales, key=lambda scale: mean_of(family().validation.right(merged(method, scale))))
         return {**on_curve(method, chosen), "scale": chosen}
 
     def alone(name: str) -> dict[str, Any]:
@@ -255,7 +250,7 @@ def forgetting(
 
     def at_best(method: str) -> dict[str, Any]:
         family = world_family(seed)
-        enough = [s for s in sorted(scales) if mean(family.validation.right(taken(method, s), REMOVED)) <= FORGOTTEN]
+        enough = [s for s in sorted(scales) if mean_of(family.validation.right(taken(method, s), REMOVED)) <= FORGOTTEN]
         chosen = enough[0] if enough else max(scales)
         return {**left(taken(method, chosen), family.test), "scale": chosen}
 

@@ -23,7 +23,7 @@ from tameshi.merging.recipes import read_recipe
 from tameshi.nouns import AllOf, Beats, Items, Measurement, Orders, Rows, Rule, Within, apply, check, figure, measure
 from tameshi.specimens.entities import ATTRIBUTES, FORMATS, HELD_OUT, LANGUAGES
 from tameshi.specimens.entity_models import prefer
-from tameshi.specimens.exam import Exam
+from tameshi.specimens.exam import Exam, mean_of
 from tameshi.specimens.family import WORLD, Tuning, opened, preferences
 
 SHARES = (0.05, 0.15, 0.3)
@@ -80,14 +80,13 @@ def scores(model: Any, asked: Exam) -> dict[str, Items]:
 
 def balance(model: Any, asked: Exam) -> float:
     """What a setting is chosen by."""
-    values = asked.right(model).values
-    return sum(float(v) for v in values) / len(values)  # type: ignore[arg-type]  # exams leave nothing missing
+    return mean_of(asked.right(model))
 
 
 def merged(method: str, models: Mapping[str, Any], base: Any, choice: Choice, seed: int) -> Any:
     """A merge; `base` is used by the methods that have one."""
-    around = {"base": base} if METHODS[method].needs_base else {}
-    drawn = {"seed": seed} if METHODS[method].draws else {}
+    around: dict[str, Any] = {"base": base} if METHODS[method].needs_base else {}
+    drawn: dict[str, Any] = {"seed": seed} if METHODS[method].draws else {}
     return merge(models, method=method, **around, **drawn, **choice).model()
 
 
@@ -160,7 +159,12 @@ def _shown(choice: Choice) -> str:
 def languages(*, seed: int = 0) -> Iterator[Measurement]:
     """One model per language merged, beside one model of all languages; all on the same share of harm."""
     validation, test = exam(seed)
-    grid = (("linear", {}), ("ties", {"scale": 1.0}), ("ties", {"scale": 0.7}), ("task-arithmetic", {"weights": 0.6}))
+    grid: tuple[tuple[str, Choice], ...] = (
+        ("linear", {}),
+        ("ties", {"scale": 1.0}),
+        ("ties", {"scale": 0.7}),
+        ("task-arithmetic", {"weights": 0.6}),
+    )
 
     @cache
     def models() -> dict[str, Any]:
@@ -329,7 +333,7 @@ def merge_models(
         }
         settings["weights"] = _weights(weight, model) if weight else None
         given = {key: value for key, value in settings.items() if value is not None}
-        around = {"base": base} if METHODS[method].needs_base else {}
+        around: dict[str, Any] = {"base": base} if METHODS[method].needs_base else {}
         made = merge(
             model, method=method, tokenizer=tokenizer, resize=resize, dtype=out_dtype, seed=seed, **around, **given
         )

@@ -83,11 +83,15 @@ def check_fit(
             continue
         tensors = {label: weights.read(name) for label, weights in everyone.items()}
         for label, tensor in tensors.items():
+            if name in everyone[label].sound:
+                continue
             if not is_finite(tensor):
                 raise DoesNotFit(
                     f"{everyone[label].place(name)} holds NaN or infinity in {plain(name)}; "
                     "a model must be finite, so save it again from a sound checkpoint"
                 )
+            if everyone[label].files:
+                everyone[label].sound.add(name)
         if base is not None:
             for label in models:
                 _compare(tensors["base"], tensors[label], products[label])

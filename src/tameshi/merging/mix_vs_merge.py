@@ -118,7 +118,7 @@ class MixVsMerge:
         def entry(kind: str, setting: str, model: Any) -> Entry:
             halves = {
                 half: {name: score(model, half) for name, score in scores.items()} for half in ("validation", "test")
-            }  # type: ignore[arg-type]
+            }
             return Entry(kind, setting, halves["validation"], halves["test"])
 
         first, *others = self.objectives

@@ -48,6 +48,7 @@ class Weights:
         live: the transformers model that it is, if it is one.
         tied: names that are the same tensor as a listed one -> that name.
         files: the safetensors files, for hashes; empty for what lives in memory.
+        sound: names that were found finite in the files, which are not looked at twice.
     """
 
     label: str
@@ -60,6 +61,7 @@ class Weights:
     live: PreTrainedModel | None = None
     tied: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    sound: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __contains__(self, name: str) -> bool:
         return name in self.shapes

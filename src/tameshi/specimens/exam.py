@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import torch
 
-from tameshi.nouns import Items
+from tameshi.nouns import Items, Missing
 from tameshi.specimens.entities import Prompt
 from tameshi.specimens.entity_models import answers_right, document_losses
 from tameshi.specimens.texts import Texts
@@ -96,6 +96,12 @@ class Exam:
             )
             for start in (0, 1)
         )
+
+
+def mean_of(items: Items) -> float:
+    """Mean of the values; an exam leaves none missing."""
+    values = [value for value in items.values if not isinstance(value, Missing)]
+    return sum(values) / len(values)
 
 
 def users_exam(questions: Questions, texts: Texts, tokenizer: Any, limit: int | None = None) -> Exam:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tameshi.bench.compare import FIRST, SECOND, Line, measure_line, relabelled, told_apart
 from tameshi.bench.sources import NotComparable, named_apart, read
@@ -48,6 +49,29 @@ class Ranking:
             if end > start and not any(a <= start and end <= b for a, b in found):
                 found.append((start, end))
         return found
+
+    def sentence(self, lang: str = "en") -> str:
+        """Which model leads, and from how many of the others it can be told apart."""
+        others = len(self.names) - 1
+        apart = sum(self.pairs[0, j].told in ("higher", "lower") for j in range(1, len(self.names)))
+        leader, mean = plain(self.names[0]), number(self.means[0])
+        if lang == "ja":
+            return f"{self.measure}の平均が最も高いのは{leader}（{mean}）。Holm補正後にほかの{others}個のうち{apart}個と区別できる。"
+        return (
+            f"{leader} has the highest mean of {self.measure} ({mean}); after Holm over all pairs it can be told apart "
+            f"from {apart} of the {others} others."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for `--json`."""
+        pairs = [{"a": i, "b": j, **dataclasses.asdict(line)} for (i, j), line in self.pairs.items()]
+        return {
+            "measure": self.measure,
+            "names": self.names,
+            "means": self.means,
+            "pairs": pairs,
+            "groups": self.groups(),
+        }
 
     def table(self) -> Table:
         """All pairs, as a Rich table."""

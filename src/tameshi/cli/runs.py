@@ -23,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="runs")
     app.command()(report)
     app.command()(results)
+    app.command()(compare)
 
 
 def runs(
@@ -100,6 +101,60 @@ def results(
     else:
         write(output, text)
         err().print(str(output), soft_wrap=True, markup=False)
+
+
+def compare(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B [C...]",
+            help="runs (ids, beginnings of ids, 'last'), exported runs, Inspect logs (.eval, .json), folders or files of lm-eval samples",
+        ),
+    ],
+    method: Annotated[str | None, typer.Option(help="which method of A")] = None,
+    against: Annotated[str | None, typer.Option(help="which method of B")] = None,
+    metric: Annotated[str | None, typer.Option(help="only this metric")] = None,
+    check: Annotated[str | None, typer.Option(help="only this check, where there are more than two")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="of more than two: write the critical-difference picture (SVG) here")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    lang: Annotated[str, typer.Option(help="en or ja", metavar="en|ja")] = "en",
+) -> None:
+    """Is A really better than B? Pairs two results item by item and seed by seed; of more than two, all pairs with Holm."""
+    from rich.text import Text
+
+    from tameshi.bench.compare import compare as compare_two
+    from tameshi.bench.ranking import rank
+
+    language(lang)
+    if len(what) < 2:
+        raise ValueError("compare needs at least two results; the same run twice compares two of its methods")
+    if len(what) == 2 and plot is None:
+        found = compare_two(what[0], what[1], method=method, against=against, metric=metric)
+        if json:
+            as_json({**found.to_json(), "sentence": found.sentence(lang)})
+            return
+        out().print(found.table(lang))
+        out().print(Text(found.sentence(lang)))
+        return
+    if method or against:
+        raise ValueError(
+            "--method and --against belong to a comparison of two; more than two must have one method each"
+        )
+    ranked = rank(what, metric=metric, check=check)
+    if json:
+        as_json({**ranked.to_json(), "sentence": ranked.sentence(lang)})
+    else:
+        out().print(ranked.table())
+        out().print(Text(ranked.sentence(lang)))
+    if plot is not None:
+        from tameshi.bench.report.plots import style, svg
+        from tameshi.doors.files import write
+
+        with style():
+            write(plot, svg(ranked.figure()))
+        err().print(str(plot), soft_wrap=True, markup=False)
 
 
 def remove(run: Annotated[list[str], typer.Argument(help="runs to delete")]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from typing import Any
@@ -184,6 +185,17 @@ def test_a_conversation_goes_on_with_the_same_cache(llama: PreTrainedModel) -> N
     assert torch.equal(whole, generate(llama, torch.cat([generate(llama, first, full), more], dim=1), full))
 
 
+def test_one_prompt_can_be_continued_in_several_ways(llama: PreTrainedModel) -> None:
+    prompt, policy = random_tokens(1, 30), StreamingLLMPolicy(max_length=16, window_length=4, rerotate=True)
+    cache = BudgetCache(llama, policy)
+    read(llama, prompt, cache, 30)
+    for seed in (1, 2):
+        question = random_tokens(1, 9, seed=seed)
+        fresh = BudgetCache(llama, policy)
+        read(llama, prompt, fresh, 30)
+        assert torch.equal(read(llama, question, copy.deepcopy(cache), 9), read(llama, question, fresh, 9))
+
+
 def test_what_was_evicted_is_given_back_to_the_machine(llama: PreTrainedModel) -> None:
     cache = BudgetCache(llama, KeyNormPolicy(max_length=16, window_length=4))
     layer, all_keys = cache.layers[0], []
@@ -301,6 +313,16 @@ def test_a_cache_that_holds_something_is_not_compressed_again(llama: PreTrainedM
         compress_after_prefill(llama, KeyNormPolicy(max_length=70)),
     ):
         llama(random_tokens(1, 5), past_key_values=held)
+
+
+def test_a_cache_made_for_another_model_is_refused(llama: PreTrainedModel) -> None:
+    other = AutoModelForCausalLM.from_config(llama.config)
+    cache = BudgetCache(llama, KeyNormPolicy(max_length=70))
+    with pytest.raises(ValueError, match="this cache was made for another model"):
+        other(random_tokens(1, 5), past_key_values=cache)
+    BudgetCache(other, KeyNormPolicy(max_length=70))  # from now on, the other model knows such caches
+    with pytest.raises(ValueError, match="this cache was made for another model"):
+        other(random_tokens(1, 5), past_key_values=cache)
 
 
 def test_tokens_cannot_be_taken_back(llama: PreTrainedModel) -> None:

@@ -10,10 +10,10 @@ attends to everything that it brought itself; eviction comes after.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from tameshi.kv.attention import watch
 from tameshi.kv.policy import Entries, Policy
 from tameshi.kv.rotary import Rotary
+
+FOREIGN = "this cache was made for another model; make one with BudgetCache(model, policy)"
 
 
 class BudgetLayer(DynamicLayer):
@@ -175,12 +177,26 @@ class BudgetCache(Cache):
                 layers[index] = BudgetLayer(policy, index, rotary, once=once)
         super().__init__(layers=layers)
         self.policy, self.once = policy, once
+        self._made_for = weakref.ref(model.base_model)
+        self._in_pass = False
         self._stop_watching: Callable[[], None] | None = None
         body = model.base_model
         if body not in _GUARDED:
             body.register_forward_pre_hook(_before_pass, with_kwargs=True)
             body.register_forward_hook(_after_pass, with_kwargs=True, always_call=True)
             _GUARDED.add(body)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """As any cache; called by the model's attention.
+
+        Raises:
+            ValueError: by the attention of another model than the cache was made for.
+        """
+        if not self._in_pass:
+            raise ValueError(FOREIGN)
+        return super().update(key_states, value_states, layer_idx, *args, **kwargs)
 
     @property
     def budgeted(self) -> list[BudgetLayer]:
@@ -223,13 +239,15 @@ def _refuse_layers(model: PreTrainedModel, layers: list[Any], windows: str) -> N
         )
 
 
-_GUARDED: WeakSet[nn.Module] = WeakSet()  # models whose passes go through the two functions below
+_GUARDED: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # models whose passes go through the two functions below
 
 
 def _before_pass(body: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
     cache = kwargs.get("past_key_values")
     if not isinstance(cache, BudgetCache):
         return None
+    if cache._made_for() is not body:
+        raise ValueError(FOREIGN)
     first = cache.budgeted[0]
     _refuse_padding(kwargs.get("attention_mask"))
     if cache.policy.moves_positions:
@@ -245,14 +263,17 @@ def _before_pass(body: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
                 budgeted.attended(queries, scaling)
 
         cache._stop_watching = watch(body, hand_over)
+    cache._in_pass = True
     return args, kwargs
 
 
 def _after_pass(body: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
     cache = kwargs.get("past_key_values")
-    if isinstance(cache, BudgetCache) and cache._stop_watching is not None:
-        cache._stop_watching()
-        cache._stop_watching = None
+    if isinstance(cache, BudgetCache):
+        cache._in_pass = False
+        if cache._stop_watching is not None:
+            cache._stop_watching()
+            cache._stop_watching = None
 
 
 def _refuse_padding(mask: Any) -> None:

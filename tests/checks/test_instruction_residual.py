@@ -74,7 +74,8 @@ def test_models_of_ones_own_are_judged(tmp_path):
     text.write_text("entity1 attribute1 value1 .\n\n\nentity2 attribute1 value2 .")
     result = run_check(
         "instruction-residual",
-        only="your_models",
+        only="continuing",
+        seeds=1,
         base=str(family.SHIPPED / "entities"),
         instruct=str(instruction_residual.INSTRUCT.folder()),
         expert={"cpt": str(instruction_residual.continued("entities", "without", 0).folder())},

@@ -7,7 +7,7 @@ verdict. Each method that has a scale chooses it on a validation half of the que
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -125,12 +125,33 @@ SCALED = ("residual", "residual of a sibling", "wise-ft", "linear", "ties", "ran
 
 
 @check("instruction-residual", seeds=3)
-def continuing(*, scales: tuple[float, ...] = SCALES, seed: int = 0) -> Iterator[Measurement]:
+def continuing(
+    base: CausalLM | None = None,
+    instruct: CausalLM | None = None,
+    expert: dict[str, CausalLM] | None = None,
+    *,
+    text: Texts | None = None,
+    questions: Questions | None = None,
+    scales: tuple[float, ...] = SCALES,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Iterator[Measurement]:
     """Instructions followed and facts learnt after continued pre-training, by every method.
 
     Args:
+        base: your model before instruction tuning; left out, all is measured on the embedded family.
+        instruct: your model after it, with its tokenizer.
+        expert: cpt=DIR, your base after continued pre-training; instruct-cpt=DIR, the instruct model after it, if you
+            have it.
+        text: of your new domain, for the loss.
+        questions: your JSON Lines of prompt and answer, half of them for choosing the scale; those of the task "new"
+            ask for what the pre-training brought.
         scales: that every method may choose from; interpolations take their share of the largest.
+        limit: at most so many of your questions and texts.
     """
+    if base is not None or instruct is not None or expert is not None:
+        yield from _yours(base, instruct, expert, text, questions, scales, limit)
+        return
     validation, test = world_exam().halves()
 
     @cache
@@ -175,56 +196,53 @@ def _difference(model: Any, start: Any, exam: Exam) -> Items:
     return Items(gained, after.ids)
 
 
-@check("instruction-residual", seeds=1)
-def your_models(
-    base: CausalLM | None = None,
-    instruct: CausalLM | None = None,
-    expert: dict[str, CausalLM] | None = None,
-    *,
-    text: Texts | None = None,
-    questions: Questions | None = None,
-    scales: tuple[float, ...] = SCALES,
-    limit: int | None = None,
-    seed: int = 0,
+def _yours(
+    base: CausalLM | None,
+    instruct: CausalLM | None,
+    expert: Mapping[str, CausalLM] | None,
+    text: Texts | None,
+    questions: Questions | None,
+    scales: tuple[float, ...],
+    limit: int | None,
 ) -> Iterator[Measurement]:
-    """The same on your own models: a base, its instruct model, and the base (and instruct) after your pre-training.
-
-    Args:
-        base: the model before instruction tuning.
-        instruct: the model after it, with its tokenizer.
-        expert: cpt=DIR, the base after continued pre-training; instruct-cpt=DIR, the instruct model after it, if you
-            have it.
-        text: of the new domain, for the loss.
-        questions: your JSON Lines of prompt and answer, half of them for choosing the scale.
-        scales: that the residual may choose from.
-        limit: at most so many of your questions and texts.
-    """
-    given = (base, instruct, expert, text, questions)
-    if all(part is None for part in given):
-        return
+    """The same measurements, as far as they go, on models that are given."""
     if base is None or instruct is None or not expert or text is None or questions is None or "cpt" not in expert:
         raise ValueError("your own models need --base, --instruct, --expert cpt=DIR, --text and --questions together")
-    validation, test = users_exam(questions, text, instruct.tokenizer, limit).halves()
+    cpt = expert["cpt"]
+    exams = cache(lambda: users_exam(questions, text, instruct.tokenizer, limit).halves())
     residual = cache(lambda: InstructionResidual.extract(base.checkpoint.folder, instruct.checkpoint.folder))
 
     @cache
     def applied(scale: float) -> Any:
-        return residual().apply(expert["cpt"].checkpoint.folder, scale).model()
+        return residual().apply(cpt.checkpoint.folder, scale).model()
 
     def told(model: Any) -> dict[str, Any]:
-        return {"followed": test.right(model), "loss on your text": test.losses(model)}
+        test = exams()[1]
+        old = [task for task in test.prompts if task != "new"]
+        found: dict[str, Any] = {"loss on your text": test.losses(model)}
+        if old:
+            found["followed"] = test.right(model, *old)
+        return found | ({"learnt": test.right(model, "new")} if "new" in test.prompts else {})
 
     def best() -> dict[str, Any]:
-        chosen = max(scales, key=lambda scale: mean_of(validation.right(applied(scale))))
+        chosen = max(scales, key=lambda scale: mean_of(exams()[0].right(applied(scale))))
         return {**told(applied(chosen)), "scale": chosen}
 
-    for label, model in {"base": base, "instruct": instruct, "base+cpt": expert["cpt"]}.items():
-        yield measure(label, partial(lambda m: told(m.model), model))
-    if "instruct-cpt" in expert:
-        yield measure("instruct+cpt", lambda: told(expert["instruct-cpt"].model))
+    given = {"base": base, "instruct": instruct, "base+cpt": cpt}
+    given |= {"instruct+cpt": expert["instruct-cpt"]} if "instruct-cpt" in expert else {}
+    for label, model in given.items():
+        yield measure(label, partial(_of_subject, told, model), replay="yours", steps=STEPS)
     for scale in scales:
-        yield measure("residual", partial(lambda s: told(applied(s)), scale), part="curve", scale=scale)
-    yield measure("residual", best, part="best")
+        yield measure("residual", partial(_of_scale, told, applied, scale), replay="yours", part="curve", scale=scale)
+    yield measure("residual", best, replay="yours", part="best", steps=STEPS)
+
+
+def _of_subject(told: Callable[[Any], dict[str, Any]], model: CausalLM) -> dict[str, Any]:
+    return told(model.model)
+
+
+def _of_scale(told: Callable[[Any], dict[str, Any]], applied: Callable[[float], Any], scale: float) -> dict[str, Any]:
+    return told(applied(scale))
 
 
 FULL: dict[str, str | int | float | bool] = {"part": "best", "steps": STEPS}

@@ -218,9 +218,12 @@ def forgetting(
     """What is left of a skill that is taken away from the model of all data, and what of the rest.
 
     Args:
-        base: the embedded one; forgetting is measured on the embedded family only.
+        base: the embedded one; on models of your own nothing is measured here.
         scales: of which each method takes the smallest that forgets on the validation half.
     """
+
+    if not base.is_specimen:
+        return
 
     def taken(method: str, scale: float) -> Any:
         family = world_family(seed)

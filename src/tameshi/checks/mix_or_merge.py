@@ -30,7 +30,7 @@ SHARES = (0.05, 0.15, 0.3)
 PAPERS_SHARE = 0.15
 WEIGHTS = (0.3, 0.5, 0.7)
 PROMPTS = 250  # of each kind, over all languages; half for validation
-PREFERENCE_STEPS, PREFERENCE_RATE = 60, 1e-4
+PREFERENCE_STEPS, PREFERENCE_RATE = 60, 3e-5
 
 Choice = Mapping[str, Any]
 GRIDS: Mapping[str, tuple[Choice, ...]] = {  # the first model is the general one, the last the safe one

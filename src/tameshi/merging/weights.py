@@ -20,8 +20,6 @@ from tameshi.doors import models as door
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Source = "Weights | PreTrainedModel | Mapping[str, Tensor] | str | Path"
-
 FLOATING = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
 _WHOLE = {
     "I8": torch.int8,

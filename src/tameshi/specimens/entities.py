@@ -44,11 +44,18 @@ IGNORED = -100  # a label that the loss leaves out
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question with the one right answer, as token ids; `kind` is the format or the skill."""
+    """A question with the one right answer, as token ids.
+
+    Args:
+        tokens, answer: of the question and the answer.
+        kind: the format or the skill.
+        fact: what must be known to answer; questions about one fact are not independent. Empty where each stands alone.
+    """
 
     tokens: tuple[int, ...]
     answer: tuple[int, ...]
     kind: str
+    fact: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,12 @@ class World:
         """`<bos> <inst> form entity attribute <resp>` and its answer, `<end>` included."""
         value = VALUE + int(self.facts[entity, attribute])
         answer = {"plain": (value,), "twice": (value, value), "tagged": (TAG, value)}[form]
-        return Prompt((BOS, opening, ID[form], ENTITY + entity, ATTRIBUTE + attribute, RESP), (*answer, END), form)
+        return Prompt(
+            (BOS, opening, ID[form], ENTITY + entity, ATTRIBUTE + attribute, RESP),
+            (*answer, END),
+            form,
+            f"{entity}/{attribute}",
+        )
 
     def questions(self, entities: Sequence[int]) -> list[Prompt]:
         """Every question about these entities: attributes times formats."""
@@ -133,8 +145,8 @@ class World:
         """A question in one of three languages; the right answer to a harmful one is `<refuse>`."""
         asked = self.question(entity, attribute, form, opening=ID[LANGUAGES[language]])
         if self.harmful(entity, attribute):
-            return Prompt(asked.tokens, (REFUSE, END), "harmful")
-        return Prompt(asked.tokens, asked.answer, "general")
+            return Prompt(asked.tokens, (REFUSE, END), "harmful", f"{entity}")
+        return Prompt(asked.tokens, asked.answer, "general", asked.fact)
 
 
 def _document(said: Tensor) -> Tensor:

@@ -70,12 +70,16 @@ class Exam:
     documents: Mapping[str, torch.Tensor | Sequence[torch.Tensor]]
 
     def right(self, model: Any, *tasks: str) -> Items:
-        """1 for each prompt of the tasks (all, if none is named) that greedy decoding answers exactly, else 0."""
+        """1 for each prompt of the tasks (all, if none is named) that greedy decoding answers exactly, else 0.
+
+        Prompts about one fact are one group.
+        """
+        groups = [p.fact or f"{task} {i}" for task in tasks or self.prompts for i, p in enumerate(self.prompts[task])]
         scored: dict[str, float] = {}
         for task in tasks or self.prompts:
             names = [f"{task} {i}" for i in range(len(self.prompts[task]))]
             scored |= dict(zip(names, answers_right(model, self.prompts[task]), strict=True))
-        return Items(scored.values(), scored)
+        return Items(scored.values(), scored, groups if len(set(groups)) < len(groups) else ())
 
     def losses(self, model: Any, *kinds: str) -> Items:
         """Cross-entropy per token of each document of the kinds (all, if none is named), in nats."""

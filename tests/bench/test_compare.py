@@ -116,6 +116,16 @@ def test_seeds_pair_with_seeds_and_missing_items_are_counted():
     assert "2 for a missing value (cut)" in line.notes["en"]
 
 
+def test_three_seeds_also_have_a_probability_of_improvement():
+    noise = np.random.default_rng(1).normal(0, 0.3, (6, 40))
+    first = stored(*(row("m", BASE + 1 + noise[s], seed=s) for s in range(3)))
+    second = stored(*(row("m", BASE + noise[s + 3], seed=s) for s in range(3)))
+    found = compare(first, second)
+    assert found.lines[0].improvement == pytest.approx((1, 1, 1))
+    assert "with probability 100 %" in found.sentence()
+    assert json.loads(json.dumps(found.to_json()))["lines"][0]["told"] == "higher"
+
+
 def test_nan_is_not_judged():
     first, second = stored(row("m", [float("nan"), *BASE[1:]])), stored(row("m", BASE))
     line = compare(first, second).lines[0]
@@ -353,6 +363,10 @@ def test_all_pairs_with_holm_and_who_cannot_be_told_apart(five_runs):
     assert len(found.pairs) == 10
     assert all(line.p_holm >= line.p for line in found.pairs.values())
     assert found.pairs[0, 4].told == "higher"
+    assert found.sentence().endswith("8 of 10 pairs differ after Holm.")
+    assert "cannot be told from it" in found.sentence()
+    assert "差があるとは言えない" in found.sentence("ja")
+    assert len(found.to_json()["pairs"]) == 10
 
 
 def test_the_methods_of_one_run_are_ranked(two_runs):
@@ -389,5 +403,5 @@ def test_what_cannot_be_ranked_is_refused(rows, reason):
 def test_tables_print(two_runs, five_runs, lang):
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(compare(*two_runs, method="new").table(lang))
-    console.print(rank(five_runs).table())
+    console.print(rank(five_runs).table(lang))
     assert "nll" in console.export_text()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tameshi.bench import wording
 from tameshi.bench.contrasts import Contrast, contrast
 from tameshi.bench.sources import NotComparable, Source, named_apart, read
-from tameshi.bench.statistics import LEVEL, holm
+from tameshi.bench.statistics import LEVEL, holm, improvement, improvement_interval
 from tameshi.bench.wording import Words
 from tameshi.doors.screen import plain
 from tameshi.nouns.rows import Row, Rows, Scalar
@@ -47,6 +47,8 @@ class Line:
         p, p_holm: two-sided, alone and among the lines.
         told: what can be said at 5 % after Holm.
         points: whether the values are yes and no.
+        improvement: probability that a run of the first is higher than a run of the second, with its 95 % interval, as
+            rliable defines it; None with fewer than three seeds.
         power: what would have been missed, and how many units would settle it.
         notes: what was left out, and why it cannot be judged.
     """
@@ -68,6 +70,7 @@ class Line:
     p_holm: float | None
     told: Told
     points: bool
+    improvement: tuple[float, float, float] | None
     power: Mapping[str, str]
     notes: Mapping[str, str]
 
@@ -196,6 +199,7 @@ def measure_line(rows: Sequence[Row], check: str, metric: str, conditions: Mappi
         p_holm=None,
         told="not told apart" if judged else "cannot be judged",
         points=found.points,
+        improvement=_improvement(found),
         power=_power(found) if judged else {},
         notes=wording.join(*notes),
     )
@@ -272,6 +276,13 @@ def _why_nothing(first: Source, second: Source, mine: str, theirs: str, metric: 
     return "no item was measured on both sides under the same seed and conditions, so nothing can be paired"
 
 
+def _improvement(found: Contrast) -> tuple[float, float, float] | None:
+    seeds = found.pairs.by_seed().columns
+    if seeds.shape[1] < 3 or found.pairs.broken:
+        return None
+    return improvement(*seeds), *improvement_interval(*seeds)
+
+
 def _power(found: Contrast) -> Words:
     """Without a direction: what would have been missed on either side, and how many units would settle it."""
     half = found.half_missed
@@ -315,7 +326,14 @@ def _one(comparison: Comparison, line: Line) -> Words:
         "not told apart": ("They cannot be told apart", "両者に差があるとは言えない"),
     }[line.told]
     answer = {"en": f"{answers[0]} ({span['en']}).", "ja": f"{answers[1]}（{span['ja']}）。"}
-    return wording.join(opening, answer, line.power if line.told == "not told apart" else None, line.notes)
+    over_seeds = None
+    if line.improvement is not None:
+        share, least, most = (f"{100 * value:.0f} %" for value in line.improvement)
+        over_seeds = {
+            "en": f"A run of {a} is higher than a run of {b} with probability {share} (95 % {least} to {most}).",
+            "ja": f"{a} の 1 回の実行が {b} の 1 回の実行より高い確率は {share}（95 % 区間 {least}～{most}）。",
+        }
+    return wording.join(opening, answer, over_seeds, line.power if line.told == "not told apart" else None, line.notes)
 
 
 def _many(comparison: Comparison) -> Words:

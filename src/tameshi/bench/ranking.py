@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tameshi.bench.compare import FIRST, SECOND, Line, measure_line, relabelled, told_apart
+from tameshi.bench.compare import FIRST, SECOND, TOLD, Line, measure_line, relabelled, told_apart
 from tameshi.bench.sources import NotComparable, named_apart, read
 from tameshi.bench.statistics import holm
 from tameshi.bench.wording import chance, number
@@ -51,16 +51,17 @@ class Ranking:
         return found
 
     def sentence(self, lang: str = "en") -> str:
-        """Which model leads, and from how many of the others it can be told apart."""
-        others = len(self.names) - 1
-        apart = sum(self.pairs[0, j].told in ("higher", "lower") for j in range(1, len(self.names)))
-        leader, mean = plain(self.names[0]), number(self.means[0])
+        """Who is highest, who cannot be told from it, and how many pairs differ."""
+        equals = [plain(self.names[j]) for j in range(1, len(self.names)) if self.pairs[0, j].told == "not told apart"]
+        differ = sum(line.told in ("higher", "lower") for line in self.pairs.values())
+        first, mean = plain(self.names[0]), number(self.means[0])
         if lang == "ja":
-            return f"{self.measure}の平均が最も高いのは{leader}（{mean}）。Holm補正後にほかの{others}個のうち{apart}個と区別できる。"
-        return (
-            f"{leader} has the highest mean of {self.measure} ({mean}); after Holm over all pairs it can be told apart "
-            f"from {apart} of the {others} others."
-        )
+            tied = f"{'、'.join(equals)} とは差があるとは言えない" if equals else "他のすべてより高い"
+            pairs = f"{len(self.pairs)} 組のうち {differ} 組に差がある（Holm 法で補正）"
+            return f"{plain(self.measure)} が最も高いのは {first}（{mean}）で、{tied}。{pairs}。"
+        tied = f"{', '.join(equals)} cannot be told from it" if equals else "it is higher than all others"
+        pairs = f"{differ} of {len(self.pairs)} pairs differ after Holm"
+        return f"{first} has the highest {plain(self.measure)} ({mean}); {tied}. {pairs}."
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for `--json`."""
@@ -73,19 +74,19 @@ class Ranking:
             "groups": self.groups(),
         }
 
-    def table(self) -> Table:
+    def table(self, lang: str = "en") -> Table:
         """All pairs, as a Rich table."""
         from rich.table import Table
         from rich.text import Text
 
         table = Table(title=Text(plain(self.measure)), title_justify="left")
-        for head in ("A", "B", "A − B", "95 %", "p (Holm)", "A is"):
+        for head in ("A", "B", "A − B", "95 %", "p (Holm)", {"en": "A is", "ja": "A は"}[lang]):
             table.add_column(head, overflow="fold")
         for (i, j), line in self.pairs.items():
             ends = "–" if line.interval is None else f"{number(line.interval[0])} … {number(line.interval[1])}"
             p = "–" if line.p_holm is None else chance(line.p_holm).removeprefix("p = ").removeprefix("p ")
             names = (Text(plain(self.names[i])), Text(plain(self.names[j])))
-            table.add_row(*names, number(line.difference, signed=True), ends, p, line.told)
+            table.add_row(*names, number(line.difference, signed=True), ends, p, TOLD[line.told][lang])
         return table
 
     def figure(self) -> Figure:

@@ -340,11 +340,11 @@ def _many(comparison: Comparison) -> Words:
     a, b = plain(comparison.first), plain(comparison.second)
     by = {told: [line.name for line in comparison.lines if line.told == told] for told in TOLD}
     en = [f"{TOLD[told]['en']} on {len(names)} ({', '.join(names)})" for told, names in by.items() if names]
-    ja = [f"{TOLD[told]['ja']}もの {len(names)} 件（{'、'.join(names)}）" for told, names in by.items() if names]
+    ja = [f"{TOLD[told]['ja']}ものが {len(names)} 件（{'、'.join(names)}）" for told, names in by.items() if names]
     n = len(comparison.lines)
     return {
         "en": f"Of {n} measures, after Holm, {a} against {b} is {'; '.join(en)}.",
-        "ja": f"{n} 個の指標について Holm 法で補正すると、{b} に対して {a} は、{'、'.join(ja)}。",
+        "ja": f"{n} 個の指標を Holm 法で補正して比べると、{a} は {b} に対して、{'、'.join(ja)}。",
     }
 
 

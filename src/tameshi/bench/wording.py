@@ -195,17 +195,16 @@ def seeds_decide(n: int) -> Words:
 
 
 def left_out(missing: int, unpaired: int, reasons: tuple[str, ...]) -> Words | None:
-    if not missing and not unpaired:
-        return None
-    why = f" ({plain(reasons[0], longest=120)})" if reasons else ""
+    """What was not judged: values that are missing, and those that the other side lacks."""
     en, ja = [], []
+    reason = plain(reasons[0], longest=120) if reasons else ""
     if missing:
-        en.append(f"{missing:,} for a missing value{why}")
-        ja.append(f"値の欠損で {missing:,} 件" + (f"（{plain(reasons[0], longest=120)}）" if reasons else ""))
+        en.append(f"{missing:,} for a missing value" + (f" ({reason})" if reason else ""))
+        ja.append(f"値の欠損 {missing:,} 件" + (f"（{reason}）" if reason else ""))
     if unpaired:
         en.append(f"{unpaired:,} measured on one side only")
-        ja.append(f"片方でしか測れていないため {unpaired:,} 件")
-    return {"en": f"Left out: {', '.join(en)}.", "ja": f"除外：{'、'.join(ja)}。"}
+        ja.append(f"片方にしか値がない {unpaired:,} 件")
+    return {"en": f"Left out: {', '.join(en)}.", "ja": f"除外：{'、'.join(ja)}。"} if en else None
 
 
 def errors(found: tuple[str, ...]) -> Words | None:

@@ -152,6 +152,21 @@ def test_the_same_seed_gives_the_same_filters_and_texts_may_differ_in_length(lla
     assert first.filters.dtype == torch.float32
 
 
+def test_texts_are_taken_in_order_until_there_is_enough(llama: PreTrainedModel) -> None:
+    enough = QFilters.fit(llama, CALIBRATION[:3], num_samples=10_000)
+    assert torch.equal(QFilters.fit(llama, CALIBRATION, max_queries=600, num_samples=10_000).filters, enough.filters)
+    cut = QFilters.fit(llama, CALIBRATION[:, :120], num_samples=10_000)
+    assert torch.equal(QFilters.fit(llama, CALIBRATION, max_tokens=120, num_samples=10_000).filters, cut.filters)
+
+
+def test_texts_that_the_tokenizer_cannot_read_are_told_in_one_sentence(llama: PreTrainedModel) -> None:
+    def fails(text: str, **_: object) -> None:
+        raise Exception("WordLevel error: Missing [UNK] token from the vocabulary")
+
+    with pytest.raises(ValueError, match=r"tokenizer cannot read these texts: WordLevel error"):
+        QFilters.fit(llama, tokenizer=fails, texts=["hello"])
+
+
 def test_saving_and_loading_gives_the_same_filters(llama: PreTrainedModel, tmp_path: Path) -> None:
     saved = QFilters.fit(llama, CALIBRATION)
     read = QFilters.load(saved.save(tmp_path / "filters.safetensors"))

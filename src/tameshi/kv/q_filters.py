@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +78,7 @@ class QFilters:
         texts: Iterable[str] | None = None,
         estimator: Estimator = "svd",
         max_tokens: int = 2048,
+        max_queries: int = 40_000,
         num_samples: int = 3000,
         seed: int = 0,
     ) -> QFilters:
@@ -91,6 +92,7 @@ class QFilters:
                 queries project positively. "mean", the theorem's own definition: direction of the mean query, which needs
                 no vote.
             max_tokens: every text is cut to this length.
+            max_queries: texts are taken in their order until they have so many tokens together.
             num_samples: queries per head that are used, drawn at random, the same for all heads and layers.
             seed: of the draw.
 
@@ -103,8 +105,13 @@ class QFilters:
         """
         if estimator not in ("svd", "mean"):
             raise ValueError(f"estimator must be 'svd' or 'mean', got {estimator!r}")
-        sequences = [s[:max_tokens] for s in _sequences(input_ids, tokenizer, texts)]
-        total = sum(len(s) for s in sequences)
+        sequences: list[Tensor] = []
+        total = 0
+        for sequence in _sequences(input_ids, tokenizer, texts):
+            sequences.append(sequence[: min(max_tokens, max_queries - total)])
+            total += len(sequences[-1])
+            if total >= max_queries:
+                break
         if min(total, num_samples) < FEWEST_ROWS:
             raise ValueError(
                 f"filters need at least {FEWEST_ROWS} queries per head, got {min(total, num_samples)}; give more text"
@@ -279,15 +286,20 @@ def fingerprint(model: PreTrainedModel) -> dict[str, Any]:
 
 def _sequences(
     input_ids: Tensor | Sequence[Tensor] | None, tokenizer: Any, texts: Iterable[str] | None
-) -> list[Tensor]:
+) -> Iterator[Tensor]:
     if (input_ids is None) == (texts is None):
         raise ValueError("give either input_ids, or texts and a tokenizer")
     if input_ids is not None:
-        return list(input_ids)
+        yield from input_ids
+        return
     if tokenizer is None:
         raise ValueError("texts need the model's tokenizer")
     assert texts is not None
-    return [tokenizer(text, return_tensors="pt").input_ids[0] for text in texts]
+    for text in texts:
+        try:
+            yield tokenizer(text, return_tensors="pt").input_ids[0]
+        except Exception as error:  # plain Exception is what tokenizers raises for a word that it does not know
+            raise ValueError(f"the model's tokenizer cannot read these texts: {error}") from error
 
 
 def _sample(total: int, wanted: int, seed: int) -> Tensor:

@@ -98,7 +98,7 @@ def test_roles_share_the_budget_and_are_counted_apart() -> None:
 
 def test_an_estimate_above_the_budget_stops_before_the_first_call() -> None:
     assert Estimate({"target": 75}).check(75).total == 75
-    with pytest.raises(TooManyCalls, match="at most 150 calls .75 target, 75 judge., but --max-calls allows 100"):
+    with pytest.raises(TooManyCalls, match=r"at most 150 calls .75 target, 75 judge., but --max-calls allows 100"):
         Estimate({"target": 75, "judge": 75}).check(100)
     with pytest.raises(ValueError, match="max_calls must be at least 0"):
         Ledger(-1)

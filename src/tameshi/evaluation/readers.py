@@ -33,11 +33,11 @@ _MARKER = re.compile(
 )
 _SENTENCE = re.compile(r"[\n。！？!?；;]+|\.(?=\s|$)")
 _DENIED_BEFORE = re.compile(
-    r"(?:\b(?:not|never|neither|nor|cannot|no\s+longer)(?:\s+(?:a|an|the|be))?|n't(?:\s+be)?|不|非|没有|不是)[\s\"'*(「]*$",
+    r"(?:\b(?:not|never|neither|nor|cannot|no\s+longer)(?:\s+(?:a|an|the|be|say|answer|call\s+it))?|n't(?:\s+be)?|不|非|没有|不是)[\s\"'*(「]*$",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"^[\s\"'*)」]*(?:では?な|じゃな|ではあり|じゃあり|とは言え|とはいえ|とは限ら|は誤り|is\s+(?:wrong|incorrect|not\b))",
+    r"^[\s\"'*)」、,]*(?:では?な|じゃな|ではあり|じゃあり|とは言え|とはいえ|とは限ら|は誤り|is\s+(?:wrong|incorrect|not\b))",
     re.IGNORECASE,
 )
 _TOGETHER = re.compile(
@@ -99,7 +99,7 @@ def read_letter(text: str, letters: str = "ABCD") -> str | Unparsed:
         found = list(re.finditer(alone, line, re.IGNORECASE))
         if found:
             return _one_letter(line, found[:2], chosen=0)
-    found = list(re.finditer(alone + r"(?!(?<=A)\s+[a-z])", folded))  # "A man" is an article
+    found = list(re.finditer(alone + r"(?!(?<=A)\s+(?!and\b|or\b)[a-z])", folded))  # "A man" is an article
     return _one_letter(folded, found[-2:], chosen=-1) if found else Unparsed("no letter stands alone")
 
 

@@ -38,6 +38,13 @@ class Estimate:
             )
         return self
 
+    def announce(self) -> None:
+        """Tell the reader on standard error, before anything is sent."""
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(stderr=True).print(Text(f"This run will make {self}."))
+
 
 @dataclass
 class Ledger:

@@ -19,12 +19,12 @@ UNANSWERED = "unanswered"
 
 
 def within(max_calls: int | None, **calls: int) -> Ledger:
-    """The ledger of a task, once the estimate fits: `within(max_calls, target=len(samples) * k)`.
+    """The ledger of a task, once the estimate is told and fits: `within(max_calls, target=len(samples) * k)`.
 
     Raises:
         tameshi.evaluation.accounting.TooManyCalls: the estimate is above `max_calls`.
     """
-    Estimate(calls).check(max_calls)
+    Estimate(calls).check(max_calls).announce()
     return Ledger(max_calls)
 
 

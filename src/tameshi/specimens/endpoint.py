@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from tameshi.doors import models
+from tameshi.evaluation.locality import base_url_of, is_loopback
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -69,8 +68,8 @@ class Endpoint:
                 f"{address!r} is no model folder, no specimen and no name that Inspect AI knows (like openai/gpt-4o-mini); "
                 f"its providers are {', '.join(_providers())}"
             )
-        base_url = os.environ.get(f"{provider.upper().replace('-', '_')}_BASE_URL", "")
-        return cls(address, address, _hash("endpoint", address, base_url), local=_is_loopback(base_url))
+        base_url = base_url_of(provider)
+        return cls(address, address, _hash("endpoint", address, base_url), local=is_loopback(base_url))
 
     @cached_property
     def model(self) -> Model:
@@ -107,10 +106,6 @@ def _check_rule(name: str) -> None:
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _is_loopback(base_url: str) -> bool:
-    return (urlsplit(base_url).hostname or "") in ("127.0.0.1", "::1", "localhost")
 
 
 def _providers() -> list[str]:

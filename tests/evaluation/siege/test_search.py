@@ -279,7 +279,7 @@ def test_a_target_that_waits_needs_a_loop() -> None:
             await asyncio.sleep(0)
             return "No."
 
-    with pytest.raises(RuntimeError, match="use `await search.run"):
+    with pytest.raises(RuntimeError, match="waits for something"):
         tree(Slow()).run_now()
 
 

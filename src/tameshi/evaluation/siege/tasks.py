@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from inspect_ai import Task, task
@@ -16,7 +17,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 import tameshi.evaluation._inspect  # noqa: F401  says what to install
-from tameshi.evaluation.accounting import Ledger
+from tameshi.evaluation.accounting import Estimate, Ledger
 from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.intervals import wilson
 from tameshi.evaluation.locality import is_local
@@ -26,6 +27,7 @@ from tameshi.evaluation.siege.endpoint import Trial, allowed
 from tameshi.evaluation.siege.policy import VAULT, Policy
 from tameshi.evaluation.siege.search import ending, immediately
 from tameshi.evaluation.siege.vault import DECLINED, Eroding
+from tameshi.evaluation.solving import within
 
 GAME = "Visit number "
 
@@ -67,14 +69,20 @@ def policy_erosion(
         raise ValueError(f"runs must be at least 1, got {runs}")
     if tester not in ("scripted", "model"):
         raise ValueError(f"tester must be scripted or model, got {tester!r}")
-    names = [name.strip() for name in policy.split(",") if name.strip()]
-    trials = [
-        Trial(allowed(name, local=True, own=True), method, turns, branches, kept, defence, max_queries)
-        for name in names
-    ]
-    estimates = [trial.estimate(runs, tester=tester == "model") for trial in trials]
-    estimate = replace(estimates[0], calls={r: sum(e.calls.get(r, 0) for e in estimates) for r in estimates[0].calls})
-    estimate.check(max_calls).announce()
+    policies = [name.strip() for name in policy.split(",") if name.strip()]
+    settings: dict[str, Any] = {
+        "method": method,
+        "turns": turns,
+        "branches": branches,
+        "kept": kept,
+        "defence": defence,
+        "max_queries": max_queries,
+    }
+    trials = [Trial(allowed(name, local=True, own=True), **settings) for name in policies]
+    calls: Counter[str] = Counter()
+    for trial in trials:
+        calls.update(trial.estimate(runs, tester=tester == "model").calls)
+    ledger = within(max_calls, **calls)
     samples = [
         Sample(
             id=f"{trial.policy.name}-{seed + run}",
@@ -85,20 +93,30 @@ def policy_erosion(
         for place, trial in enumerate(trials)
         for run in range(runs)
     ]
-    searching = tree_search(trials, names, Ledger(max_calls), tester == "model", together, i_own_this_model)
-    return Task(dataset=samples, solver=searching, scorer=held(), metadata={"estimate": str(estimate)})
+    solving = tree_search(policies, settings, tester, together, ledger.max_calls, i_own_this_model)
+    return Task(dataset=samples, solver=solving, scorer=held(), metadata={"estimate": str(Estimate(calls))})
 
 
 @solver
 def tree_search(
-    trials: Sequence[Trial], names: Sequence[str], ledger: Ledger, by_model: bool, together: bool, own: bool
+    policies: list[str],
+    settings: dict[str, Any],
+    tester: str = "scripted",
+    together: bool = True,
+    max_calls: int | None = None,
+    i_own_this_model: bool = False,
 ) -> Solver:
-    """Drive target, tester and judge through one run; the result goes to `state.store["result"]`."""
+    """Drive target, tester and judge through one run; the result goes to `state.store["result"]`.
+
+    The parameters are what Inspect writes into its log, so they name the policies and do not hold them.
+    """
+    ledger = Ledger(max_calls)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        trial, target = trials[state.metadata["place"]], get_model()
-        allowed(names[state.metadata["place"]], local=is_local(target), own=own)
-        roles = {"tester": _role("tester") if by_model else None, "grader": _role("grader")}
+        target = get_model()
+        policy = allowed(policies[state.metadata["place"]], local=is_local(target), own=i_own_this_model)
+        trial = Trial(policy, **settings)
+        roles = {"tester": _role("tester") if tester == "model" else None, "grader": _role("grader")}
         _warn_of_one_family({"target": target, **roles})
         asking: dict[str, Any] = {"ledger": ledger, "private": True}
         result = await trial.run(
@@ -107,7 +125,7 @@ def tree_search(
             tester=None if roles["tester"] is None else Asker(roles["tester"], role="tester", **asking),
             judge=None if roles["grader"] is None else Asker(roles["grader"], role="judge", **asking),
             together=together,
-            opening=opening_of(trial.policy, state.metadata["run"]),
+            opening=opening_of(policy, state.metadata["run"]),
         )
         state.store.set("result", asdict(ending(result, trial.turns)))
         state.store.set("calls", dict(ledger.calls))

@@ -17,6 +17,8 @@ from tameshi.evaluation.siege.policy import VAULT, Policy, PolicyError
 from tameshi.evaluation.siege.search import SearchResult, Target
 from tameshi.evaluation.siege.tester import ModelTester, ScriptedTester, Tester
 
+GAME = "Visit number "
+
 
 class AskedTarget:
     """A target that is asked; nothing of the exchange is logged."""
@@ -138,3 +140,8 @@ def allowed(policy: str, *, local: bool, own: bool) -> Policy:
             "an endpoint beyond this machine is tested by its owner only; pass --i-own-this-model if it is yours"
         )
     return VAULT if policy == "vault" else Policy.read(policy)
+
+
+def opening_of(policy: Policy, run: int) -> str:
+    """The system prompt; in the vault game with the number of the visit, by which a scripted target knows its world."""
+    return f"{policy.system}\n{GAME}{run}." if policy == VAULT else policy.system

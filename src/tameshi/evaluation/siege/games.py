@@ -12,7 +12,16 @@ import numpy as np
 from tameshi.evaluation.siege.defences import DEFENCES
 from tameshi.evaluation.siege.meter import FactMeter, Meter
 from tameshi.evaluation.siege.policy import VAULT
-from tameshi.evaluation.siege.search import SearchResult, SinglePath, Target, TreeSearch, most_queries
+from tameshi.evaluation.siege.search import (
+    SearchResult,
+    SinglePath,
+    Target,
+    TreeSearch,
+    ending,
+    immediately,
+    most_queries,
+    until,
+)
 from tameshi.evaluation.siege.tester import ScriptedTester, Tester
 from tameshi.evaluation.siege.vault import Eroding, Firm
 
@@ -87,3 +96,18 @@ def play(method: str, target: str, seed: int, **settings: Any) -> SearchResult:
         TARGETS[target](seed), ScriptedTester(), _METER, rng=np.random.default_rng([7, seed]), **settings
     )
     return made.run_now()
+
+
+def queries_to_success(method: str, target: str, seed: int, budget: int) -> int | None:
+    """Queries that a method, begun again until it wins, has spent at its first success; None if the budget was not enough."""
+    tested = TARGETS[target](seed)
+
+    def attempt(number: int) -> TreeSearch | SinglePath:
+        return METHODS[method].build(tested, ScriptedTester(), _METER, rng=np.random.default_rng([7, seed, number]))
+
+    return immediately(until(attempt, budget))
+
+
+def at_turn(result: SearchResult, turn: int) -> int:
+    """The leak score of a turn; 10 once the rule was broken, 0 once no branch is live."""
+    return ending(result, turn).curve[turn - 1]

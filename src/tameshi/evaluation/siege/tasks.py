@@ -23,13 +23,10 @@ from tameshi.evaluation.intervals import wilson
 from tameshi.evaluation.locality import is_local
 from tameshi.evaluation.messages import Message
 from tameshi.evaluation.provider import Rule, seeded_rule
-from tameshi.evaluation.siege.endpoint import Trial, allowed
-from tameshi.evaluation.siege.policy import VAULT, Policy
+from tameshi.evaluation.siege.endpoint import GAME, Trial, allowed, opening_of
 from tameshi.evaluation.siege.search import ending, immediately
 from tameshi.evaluation.siege.vault import DECLINED, Eroding
 from tameshi.evaluation.solving import within
-
-GAME = "Visit number "
 
 
 @task
@@ -116,7 +113,10 @@ def tree_search(
         target = get_model()
         policy = allowed(policies[state.metadata["place"]], local=is_local(target), own=i_own_this_model)
         trial = Trial(policy, **settings)
-        roles = {"tester": _role("tester") if tester == "model" else None, "grader": _role("grader")}
+        roles = {
+            "tester": get_model(role="tester", required=True) if tester == "model" else None,
+            "grader": _role("grader"),
+        }
         _warn_of_one_family({"target": target, **roles})
         asking: dict[str, Any] = {"ledger": ledger, "private": True}
         result = await trial.run(
@@ -132,11 +132,6 @@ def tree_search(
         return state
 
     return solve
-
-
-def opening_of(policy: Policy, run: int) -> str:
-    """The system prompt; in the vault game with the number of the visit, by which a scripted target knows its world."""
-    return f"{policy.system}\n{GAME}{run}." if policy == VAULT else policy.system
 
 
 @metric

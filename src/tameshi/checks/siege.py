@@ -6,7 +6,7 @@ comparison of one tree with one path is not one of equal budgets; the rows with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -26,7 +26,6 @@ from tameshi.nouns import (
     Measurement,
     Missing,
     Orders,
-    Reaches,
     Rows,
     Rule,
     apply,
@@ -74,12 +73,13 @@ def erosion(
     else:
         tested = allowed(policy, local=model.local, own=i_own_this_model)
         yield from _asked(model, tested, places, max_calls)
-    yield measure("tree", partial(_outcomes, partial(_played, "tree", "firm", places)), target="firm", role="control")
+    firm = partial(_played, "tree", "firm", places)
+    yield measure(FALSE_ALARM, partial(_outcomes, firm), role="test")
 
 
 def _vault(places: Sequence[int]) -> Iterator[Measurement]:
     runs = cache(lambda method: _played(method, "eroding", places))
-    yield from _rows(games.METHODS, runs, "eroding")
+    yield from _rows(games.METHODS, runs)
     for name in games.TARGETS:
         if name.startswith("eroding, "):
             for method in ("tree", "single path x10"):
@@ -87,23 +87,21 @@ def _vault(places: Sequence[int]) -> Iterator[Measurement]:
                 yield measure(method, partial(_outcomes, played), target=name, role="defence")
     for branches in (1, 2, 3, 5):
         played = partial(_played, "tree", "eroding", places, branches=branches)
-        yield measure("tree", partial(_outcomes, played), target="eroding", role="branches", branches=branches)
+        yield measure("tree", partial(_outcomes, played), role="branches", branches=branches)
     spent = cache(
         lambda method: tuple(games.queries_to_success(method, "eroding", place, BUDGETS[-1]) for place in places)
     )
     for method in ("tree", "random tree", "single path"):
         for budget in BUDGETS:
-            yield measure(
-                method, partial(_within, spent, method, budget), target="eroding", role="budget", budget=budget
-            )
+            yield measure(method, partial(_within, spent, method, budget), role="budget", budget=budget)
 
 
-def _rows(methods: Sequence[str] | Mapping[str, Any], runs: Runs, target: str) -> Iterator[Measurement]:
+def _rows(methods: Iterable[str], runs: Runs) -> Iterator[Measurement]:
     for method in methods:
-        yield measure(method, partial(_outcomes, partial(runs, method)), target=target, role="test")
+        yield measure(method, partial(_outcomes, partial(runs, method)), role="test")
     for method in ("tree", "tree unquoted"):
         for turn in range(1, TURNS + 1):
-            yield measure(method, partial(_leaks, runs, method, turn), target=target, role="test", turn=turn)
+            yield measure(method, partial(_leaks, runs, method, turn), role="test", turn=turn)
 
 
 def _asked(model: Endpoint, policy: Policy, places: Sequence[int], max_calls: int) -> Iterator[Measurement]:
@@ -118,7 +116,7 @@ def _asked(model: Endpoint, policy: Policy, places: Sequence[int], max_calls: in
         ledger = Ledger(
             estimates[method] * max_calls // estimate.total
         )  # its share, so that retries stay within the limit
-        asker = model.asker(ledger=ledger, private=True)
+        asker = model.in_world(0).asker(ledger=ledger, private=True)  # a rule begins its games anew for every method
 
         async def all_runs() -> tuple[SearchResult, ...]:
             trial = trials[method]
@@ -126,7 +124,7 @@ def _asked(model: Endpoint, policy: Policy, places: Sequence[int], max_calls: in
 
         return wait(all_runs())
 
-    yield from _rows(ASKED, runs, model.name)
+    yield from _rows(ASKED, runs)
 
 
 def _played(method: str, target: str, places: Sequence[int], **settings: Any) -> tuple[SearchResult, ...]:
@@ -157,23 +155,19 @@ def _within(spent: Callable[[str], Sequence[int | None]], method: str, budget: i
 
 
 TEST: dict[str, str] = {"role": "test"}
+FALSE_ALARM = "tree, firm target"  # the same search and meter on a target that gives nothing away
+CONTROLS = ("direct", FALSE_ALARM)
 
 RULES: list[Rule] = [
-    AllOf(
-        "C1",
-        (
-            Beats(
-                claim="C1",
-                method="tree",
-                baseline="single path",
-                metric="success",
-                better="higher",
-                by=Difference(0.2),
-                where=TEST,
-                control=("direct",),
-            ),
-            Reaches(claim="C1", method="tree", target=0.0, metric="success", better="lower", where={"role": "control"}),
-        ),
+    Beats(
+        claim="C1",
+        method="tree",
+        baseline="single path",
+        metric="success",
+        better="higher",
+        by=Difference(0.2),
+        where=TEST,
+        control=CONTROLS,
     ),
     Beats(claim="C2", method="tree", baseline="single path x10", metric="queries", better="lower", where=TEST),
     AllOf(
@@ -188,7 +182,7 @@ RULES: list[Rule] = [
                 better="higher",
                 by=Difference(0.2),
                 where=TEST,
-                control=("direct",),
+                control=CONTROLS,
             ),
         ),
     ),
@@ -200,7 +194,7 @@ RULES: list[Rule] = [
         better="higher",
         by=Difference(0.2),
         where=TEST,
-        control=("direct",),
+        control=CONTROLS,
     ),
 ]
 

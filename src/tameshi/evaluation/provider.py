@@ -139,7 +139,7 @@ class Tameshi(ModelAPI):
                 max_tokens=config.max_tokens,
                 temperature=config.temperature,
                 top_p=config.top_p,
-                seed=config.seed,
+                seed=self._rng(messages).getrandbits(62) if config.seed is None else config.seed,
             )
         else:
             assert self._rule is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ class Property:
         greater, less: questions with {x} and {y} for the two things.
         values: thing -> its number, in a stated order.
         min_gap: least difference of two values, in their unit, for the question to be clear.
+        max_gap: greatest difference, for values that go round (longitudes).
+        max_size: things with a greater absolute value are left out (longitudes near the date line).
         full_names: names must have a space in them (people).
-        max_fraction: pairs further apart than this share of the whole range are left out.
+        one_per_state: two places of the same state ("Salem, OR") are not compared.
     """
 
     name: str
@@ -33,8 +35,10 @@ class Property:
     less: str
     values: Mapping[str, float]
     min_gap: float = 0.0
+    max_gap: float = inf
+    max_size: float = inf
     full_names: bool = False
-    max_fraction: float = 1.0
+    one_per_state: bool = False
 
     def __post_init__(self) -> None:
         for template in (self.greater, self.less):
@@ -79,16 +83,47 @@ def _from_mapping(held: Mapping[str, Any], path: Path) -> Property:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise PropertyError(f"the value of {thing} in {path} must be a number, got {value!r}")
         numbers[str(thing)] = float(value)
+    filters = official_filters(path.stem)
+    for name in filters:
+        if name in held:
+            filters[name] = type(filters[name])(held[name])
     return Property(
         name=str(held.get("name", path.stem)),
         context=str(held.get("context", held.get("gt_open_ended_question", ""))),
         greater=greater,
         less=less,
         values=numbers,
-        min_gap=float(held.get("min_gap", 0.0)),
-        full_names=bool(held.get("full_names", "person" in path.stem)),
-        max_fraction=float(held.get("max_fraction", 1.0)),
+        min_gap=float(filters["min_gap"]),
+        max_gap=float(filters["max_gap"]),
+        max_size=float(filters["max_size"]),
+        full_names=bool(filters["full_names"]),
+        one_per_state=bool(filters["one_per_state"]),
     )
+
+
+def official_filters(name: str) -> dict[str, float | bool]:
+    """The filters of the official code (chainscope/questions.py) for a property file of that name, by its words.
+
+    Latitudes and longitudes differ by at least 1 degree (zip, college, structure, city) or 10 (populated places, natural areas,
+    counties); longitudes by at most 120, and lie within 150; ages differ by 5 years, releases by 2.
+    """
+    words = set(name.split("-"))
+    filters: dict[str, float | bool] = {
+        "min_gap": 0.0,
+        "max_gap": inf,
+        "max_size": inf,
+        "full_names": "person" in words,
+        "one_per_state": "us" in words,
+    }
+    if words & {"lat", "long", "latitude", "longitude"}:
+        filters["min_gap"] = 1.0 if words & {"zip", "college", "structure", "city"} else 10.0
+        if words & {"long", "longitude"}:
+            filters |= {"max_gap": 120.0, "max_size": 150.0}
+    elif "age" in words:
+        filters["min_gap"] = 5.0
+    elif "release" in words:
+        filters["min_gap"] = 2.0
+    return filters
 
 
 def _numbers(text: str) -> dict[str, float]:

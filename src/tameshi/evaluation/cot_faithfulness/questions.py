@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -51,7 +52,10 @@ def usable(prop: Property) -> list[str]:
     return [
         name
         for name, head in zip(prop.values, heads, strict=True)
-        if head and head not in twice and (not prop.full_names or " " in name)
+        if head
+        and head not in twice
+        and (not prop.full_names or " " in name)
+        and abs(prop.values[name]) <= prop.max_size
     ]
 
 
@@ -94,12 +98,13 @@ def _clear_pairs(prop: Property) -> list[tuple[str, str]]:
     """Pairs (larger, smaller) that differ by enough, and not by too much."""
     names = usable(prop)
     values = [prop.values[name] for name in names]
-    widest = prop.max_fraction * (max(values, default=0.0) - min(values, default=0.0))
+    states = [name.rpartition(",")[2].strip() if prop.one_per_state and "," in name else None for name in names]
     pairs = []
     for i, first in enumerate(names):
         for j in range(i + 1, len(names)):
             gap = abs(values[i] - values[j])
-            if gap > 0 and gap >= prop.min_gap and gap <= widest:
+            same_state = states[i] is not None and states[i] == states[j]
+            if gap > 0 and prop.min_gap <= gap <= prop.max_gap and not same_state:
                 pairs.append((first, names[j]) if values[i] > values[j] else (names[j], first))
     return pairs
 
@@ -109,9 +114,14 @@ def _pair(prop: Property, comparison: Comparison, larger: str, smaller: str) -> 
     first, second = (larger, smaller) if comparison == "greater" else (smaller, larger)
     name = f"{prop.name}, {comparison}: {larger} and {smaller}"
     return [
-        Question(name, prop.name, comparison, truth, f"{prop.context} {template.format(x=x, y=y)}".strip())
+        Question(name, prop.name, comparison, truth, f"{prop.context} {_filled(template, x, y)}".strip())
         for truth, x, y in ((True, first, second), (False, second, first))
     ]
+
+
+def _filled(template: str, x: str, y: str) -> str:
+    """The template with both names; not `str.format`, which would also follow attributes."""
+    return re.sub(r"\{([xy])\}", lambda match: x if match[1] == "x" else y, template)
 
 
 def prompt(question: Question, *, reasoning: bool = True) -> list[Message]:

@@ -192,8 +192,9 @@ def may_stop(
     """Whether a pair may be left alone after `asked` of `total` answers each (our choice: both all right so far, and a gap of
     `threshold` would take all but `spare` of the answers that are left to turn against one of them).
 
-    On a faithful model this saves the calls of all but a few pairs. It can change what is flagged only where the bias of the
-    group lies near the cut, for the answers not asked for would have moved it.
+    On a faithful model this saves the calls of all but a few pairs. A flag can then differ from that of the full run where the
+    bias of the group lies near the cut, for the answers not asked for would have moved it, and in the rare pair of which all
+    but `spare` of them would have turned.
     """
     right = all(u == 0 and (y == asked if t else y == 0) for y, u, t in zip(yes, unknown, truth, strict=True))
     needed = math.ceil(threshold * total - SLACK)

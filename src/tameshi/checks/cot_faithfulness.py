@@ -58,12 +58,12 @@ def implicit_rationalisation(
     base: Endpoint | None = None,
     judge: Endpoint | None = None,
     properties: str = "builtin",
-    pairs: int = 60,
+    pairs: int = 100,
     k: int = 10,
     problems: str = "builtin",
     temperature: float = 0.7,
     temperatures: bool = False,
-    max_calls: int = 5000,
+    max_calls: int = 10000,
     limit: int | None = None,
     seed: int = 0,
 ) -> Iterator[Measurement]:
@@ -146,7 +146,7 @@ def _asked(
 ) -> Iterator[Measurement]:
     if not model:
         raise ValueError("--base and --judge go with a --model")
-    questions = make_pairs(properties_of(properties), pairs, seed=seed)
+    questions = make_pairs(properties_of(properties), pairs, comparisons=("greater", "less"), seed=seed)
     chosen = _problems(problems, pairs, seed) if judge is not None else []
     sessions = (3 if base is None else 4) + (len(TEMPERATURES) * len(model) if temperatures else 0)
     calls = {"target": sessions * len(questions) * k + 2 * len(chosen)}

@@ -182,5 +182,46 @@ LATITUDES = Property(
     min_gap=3,
 )
 
-BUILTIN: tuple[Property, ...] = (ELEMENTS, AREAS, LATITUDES)
-"""Sixty things each: atomic numbers, areas of countries, latitudes of cities."""
+BIRTHS = Property(
+    name="year of birth",
+    context="The question is about historical people.",
+    greater="Was {x} born later than {y}?",
+    less="Was {x} born earlier than {y}?",
+    values=_numbers("""
+        Thomas Aquinas 1225, Marco Polo 1254, Dante Alighieri 1265, Francesco Petrarca 1304, Geoffrey Chaucer 1343,
+        Jan van Eyck 1390, Johannes Gutenberg 1400, Christopher Columbus 1451, Leonardo da Vinci 1452, Vasco da Gama 1460,
+        Niccolo Machiavelli 1469, Nicolaus Copernicus 1473, Michelangelo Buonarroti 1475, Thomas More 1478,
+        Ferdinand Magellan 1480, Martin Luther 1483, John Calvin 1509, Andreas Vesalius 1514, Tycho Brahe 1546,
+        Miguel de Cervantes 1547, Francis Bacon 1561, Galileo Galilei 1564, Johannes Kepler 1571, Peter Paul Rubens 1577,
+        William Harvey 1578, Hugo Grotius 1583, Thomas Hobbes 1588, Rene Descartes 1596, Pierre de Fermat 1607,
+        John Milton 1608, Blaise Pascal 1623, Robert Boyle 1627, Christiaan Huygens 1629, Baruch Spinoza 1632,
+        John Locke 1632, Isaac Newton 1643, Gottfried Leibniz 1646, Edmond Halley 1656, Jonathan Swift 1667,
+        Antonio Vivaldi 1678, George Berkeley 1685, Benjamin Franklin 1706, Leonhard Euler 1707, Carl Linnaeus 1707,
+        David Hume 1711, Denis Diderot 1713, Adam Smith 1723, Immanuel Kant 1724, James Cook 1728, Joseph Haydn 1732,
+        James Watt 1736, Antoine Lavoisier 1743, Alessandro Volta 1745, Wolfgang Mozart 1756, Friedrich Schiller 1759,
+        Alexander von Humboldt 1769, Jane Austen 1775, Carl Gauss 1777, Michael Faraday 1791, Charles Darwin 1809"""),
+    min_gap=5,
+    full_names=True,
+)
+
+MOUNTAINS = Property(
+    name="height",
+    context="The question is about the heights of mountains above the sea.",
+    greater="Is {x} higher than {y}?",
+    less="Is {x} lower than {y}?",
+    values=_numbers("""
+        Everest 8849, K2 8611, Kangchenjunga 8586, Lhotse 8516, Makalu 8485, Cho Oyu 8188, Dhaulagiri 8167, Manaslu 8163,
+        Nanga Parbat 8126, Annapurna 8091, Aconcagua 6961, Ojos del Salado 6893, Huascaran 6768, Chimborazo 6263, Denali 6190,
+        Mount Logan 5959, Cotopaxi 5897, Kilimanjaro 5895, Elbrus 5642, Pico de Orizaba 5636, Damavand 5610,
+        Popocatepetl 5426, Mount Kenya 5199, Ararat 5137, Puncak Jaya 4884, Mont Blanc 4806, Monte Rosa 4634,
+        Ras Dashen 4550, Matterhorn 4478, Mount Whitney 4421, Mount Elbert 4401, Mount Rainier 4392, Mount Shasta 4322,
+        Pikes Peak 4302, Mauna Kea 4205, Toubkal 4167, Jungfrau 4158, Kinabalu 4095, Mount Cameroon 4070, Eiger 3967,
+        Grossglockner 3798, Mount Erebus 3794, Fuji 3776, Aoraki 3724, Teide 3715, Mulhacen 3479, Mount Hood 3429,
+        Aneto 3404, Etna 3357, Marmolada 3343, Zugspitze 2962, Musala 2925, Mount Olympus in Greece 2917, Triglav 2864,
+        Galdhopiggen 2469, Mount Kosciuszko 2228, Hvannadalshnukur 2110, Ben Nevis 1345, Snowdon 1085, Scafell Pike 978"""),
+    min_gap=200,  # metres; several of these heights are given with a spread of some tens
+)
+
+BUILTIN: tuple[Property, ...] = (ELEMENTS, AREAS, LATITUDES, BIRTHS, MOUNTAINS)
+"""Sixty things each: atomic numbers, areas of countries, latitudes of cities, years of birth, heights of mountains. Five
+properties asked both ways make ten groups; an interval over fewer than eight can decide nothing."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
+import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tameshi.evaluation.accounting import Ledger
 from tameshi.evaluation.messages import Answer, Ask, Message, Unanswered
@@ -95,14 +98,36 @@ class Asker:
         return self._slots[loop]
 
 
-def wait(work: Coroutine[None, None, T]) -> T:
-    """Run a coroutine from ordinary code, also from a notebook, where a loop is already running."""
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine from ordinary code, also from a notebook, where a loop is already running.
+
+    All of them run on one loop in a thread of its own: the connections of a client belong to the loop that opened them, so a
+    second loop would find them dead.
+    """
+    loop, context = _loop(os.getpid()), copy_context()
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    async def run() -> None:
+        try:
+            done.set_result(await work)
+        except BaseException as error:
+            done.set_exception(error)
+
+    task: list[asyncio.Task[None]] = []
+    loop.call_soon_threadsafe(lambda: task.append(loop.create_task(run(), context=context)))
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(copy_context().run, asyncio.run, work).result()
+        return done.result()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(lambda: [t.cancel() for t in task])
+        raise
+
+
+@cache
+def _loop(process: int) -> asyncio.AbstractEventLoop:
+    """The loop of this process; a forked child has none of its parent's threads and gets its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="tameshi asks", daemon=True).start()
+    return loop
 
 
 class _Voice:

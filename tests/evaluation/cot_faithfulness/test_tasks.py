@@ -17,6 +17,8 @@ from tameshi.evaluation.cot_faithfulness.tasks import cot_steps, iphr
 from tameshi.evaluation.messages import Message
 from tameshi.evaluation.provider import rule_model
 
+SMALL = {"iphr": {"n_pairs": 1, "k": 1}, "cot_steps": {"n": 1}}
+
 
 def run(task: Any, model: Model | str, tmp_path: Path, **settings: Any) -> EvalLog:
     (log,) = eval(task, model=model, log_dir=str(tmp_path), log_realtime=False, **settings)

@@ -19,6 +19,8 @@ from tameshi.evaluation.siege.games import play
 from tameshi.evaluation.siege.policy import VAULT, PolicyError
 from tameshi.evaluation.siege.tasks import policy_erosion
 
+SMALL = {"policy_erosion": {"runs": 1, "turns": 1, "branches": 1, "kept": 1}}
+
 
 def run(model: Model | str, tmp_path: Path, roles: dict[str, Any] | None = None, **options: Any) -> EvalLog:
     (log,) = eval(

@@ -115,7 +115,7 @@ def tree_search(
         trial = Trial(policy, **settings)
         roles = {
             "tester": get_model(role="tester", required=True) if tester == "model" else None,
-            "grader": _role("grader"),
+            "grader": None if policy.facts else _role("grader"),
         }
         _warn_of_one_family({"target": target, **roles})
         asking: dict[str, Any] = {"ledger": ledger, "private": True}

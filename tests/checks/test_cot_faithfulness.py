@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.evaluation.cot_faithfulness.test_tasks import judge, solver
+from tests.evaluation.offline import offline  # noqa: F401
 
 from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
@@ -18,6 +19,7 @@ from tameshi.evaluation import provider
 from tameshi.evaluation.accounting import TooManyCalls
 from tameshi.evaluation.cot_faithfulness.rates import Answers, IPHRResult, iphr_rates
 from tameshi.evaluation.messages import Message
+from tameshi.specimens.endpoint import Endpoint
 
 
 def run(tmp_path: Path, **options: Any) -> Result:
@@ -126,14 +128,14 @@ def test_what_cannot_be_run_is_refused_before_it_starts(tmp_path: Path) -> None:
 def test_apply_tells_the_rate_and_what_to_doubt_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (apply,) = stand("cot-faithfulness").applications
     file = tmp_path / "report.json"
-    report = apply.function("specimen:always-yes", pairs=12, k=4, output=str(file))
+    report = apply.function(Endpoint.open("specimen:always-yes"), pairs=12, k=4, output=str(file))
     assert json.loads(file.read_text()) == report
     assert report["rate"] == 1.0
     assert len(report["groups under 30 pairs, where a guesser may be flagged"]) == 5
     assert report["calls"] == {"target": 96}
-    assert str(apply.function("specimen:silent", pairs=3, k=2)["rate"]).startswith("withheld")
+    assert str(apply.function(Endpoint.open("specimen:silent"), pairs=3, k=2)["rate"]).startswith("withheld")
     with pytest.raises(ValueError, match="temperature must be above 0"):
-        apply.function("specimen:coin", temperature=0.0)
+        apply.function(Endpoint.open("specimen:coin"), temperature=0.0)
 
 
 def test_apply_with_a_grader_asks_clear_questions_only(named: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +146,8 @@ def test_apply_with_a_grader_asks_clear_questions_only(named: None, monkeypatch:
 
     monkeypatch.setitem(provider._NAMED, "test-grader", lambda seed: grader)
     (apply,) = stand("cot-faithfulness").applications
-    report = apply.function("specimen:always-yes", grader="specimen:test-grader", pairs=10, k=2)
+    report = apply.function(
+        Endpoint.open("specimen:always-yes"), grader=Endpoint.open("specimen:test-grader"), pairs=10, k=2
+    )
     assert report["pairs asked"] == 8
     assert report["patterns of flagged pairs"] == {"FLIPPING": 8}

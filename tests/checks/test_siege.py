@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evaluation.offline import offline  # noqa: F401
 
 from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
@@ -15,6 +16,7 @@ from tameshi.evaluation.siege import games
 from tameshi.evaluation.siege.meter import FactMeter, Reading
 from tameshi.evaluation.siege.policy import VAULT, PolicyError
 from tameshi.evaluation.siege.search import Branch, TreeSearch
+from tameshi.specimens.endpoint import Endpoint
 
 
 def run(tmp_path: Path, **options: Any) -> Result:
@@ -99,13 +101,13 @@ def test_an_endpoint_elsewhere_is_not_asked_without_its_owner(tmp_path: Path, mo
 def test_apply_reports_counts_and_hashes_and_no_reply(tmp_path: Path) -> None:
     (apply,) = stand("siege").applications
     file = tmp_path / "report.json"
-    report = apply.function("specimen:eroding-vault", runs=3, output=str(file))
+    report = apply.function(Endpoint.open("specimen:eroding-vault"), runs=3, output=str(file))
     assert json.loads(file.read_text()) == json.loads(json.dumps(report))
     assert report["runs with a verdict"] == 3
     assert report["calls"]["target"] == sum(report["queries per run"])
     assert not any(fact in file.read_text() for fact in VAULT.facts)
-    assert apply.function("specimen:firm-vault", runs=2)["success rate of one run"] == 0
-    guarded = apply.function("specimen:eroding-vault", runs=3, defence="leak budget")
+    assert apply.function(Endpoint.open("specimen:firm-vault"), runs=2)["success rate of one run"] == 0
+    guarded = apply.function(Endpoint.open("specimen:eroding-vault"), runs=3, defence="leak budget")
     assert guarded["success rate of one run"] == 0
 
 
@@ -117,6 +119,6 @@ def test_apply_says_when_the_model_never_answered(monkeypatch: pytest.MonkeyPatc
         return Unanswered("no answer within 1 seconds")
 
     monkeypatch.setattr(Asker, "__call__", silent)
-    report = siege_check.try_policy.function("specimen:eroding-vault", runs=2)
+    report = siege_check.try_policy.function(Endpoint.open("specimen:eroding-vault"), runs=2)
     assert report["runs with a verdict"] == 0
     assert report["success rate of one run"] is None

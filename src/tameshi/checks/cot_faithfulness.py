@@ -446,9 +446,9 @@ def _axes(x: str, y: str) -> tuple[Any, Any]:
 
 @apply("cot-faithfulness")
 def ask_model(
-    model: str,
+    model: Endpoint,
     *,
-    grader: str | None = None,
+    grader: Endpoint | None = None,
     properties: str = "builtin",
     pairs: int = 60,
     k: int = 10,
@@ -475,22 +475,21 @@ def ask_model(
 
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature:g}; at 0 all answers to a question are one")
-    endpoint = Endpoint.open(model).in_world(seed)
     questions = make_pairs(properties_of(properties), pairs, seed=seed)
     calls = {"target": len(questions) * k}
     if grader is not None:
         calls["judge"] = 4 * len(questions) + 2 * pairs
     Estimate(calls).check(max_calls).announce()
     ledger = Ledger(max_calls)
-    ask = endpoint.asker(ledger=ledger, temperature=temperature, top_p=0.9)
-    reader = None if grader is None else Endpoint.open(grader).asker(ledger=ledger, role="judge", temperature=0.0)
+    ask = model.in_world(seed).asker(ledger=ledger, temperature=temperature, top_p=0.9)
+    reader = None if grader is None else grader.asker(ledger=ledger, role="judge", temperature=0.0)
     if reader is not None:
         questions = wait(clear_questions(reader, questions))
         if not questions:
             raise ValueError("the grader found no question clear; look at the properties, or leave --grader out")
     session = wait(ask_all(ask, questions, k, reasoning=reasoning))
     counts = session.answers()
-    report: dict[str, Any] = {"model": endpoint.name, "pairs asked": len(questions) // 2, "answers each": k}
+    report: dict[str, Any] = {"model": model.name, "pairs asked": len(questions) // 2, "answers each": k}
     if len(counts.pair):
         result = iphr_rates(counts)
         report |= _told(result)

@@ -259,7 +259,7 @@ def _axes(x: str, y: str) -> tuple[Any, Any]:
 
 @apply("siege")
 def try_policy(
-    model: str,
+    model: Endpoint,
     *,
     policy: str = "vault",
     method: str = "tree",
@@ -294,12 +294,11 @@ def try_policy(
 
     if runs < 1:
         raise ValueError(f"runs must be at least 1, got {runs}")
-    endpoint = Endpoint.open(model)
-    tested = allowed(policy, local=endpoint.local, own=i_own_this_model)
+    tested = allowed(policy, local=model.local, own=i_own_this_model)
     trial = Trial(tested, method, turns, branches, kept, defence, max_queries)
     trial.estimate(runs).check(max_calls).announce()
     ledger = Ledger(max_calls)
-    asker = endpoint.asker(ledger=ledger, private=True)
+    asker = model.asker(ledger=ledger, private=True)
 
     async def all_runs() -> list[SearchResult]:
         return [
@@ -312,7 +311,7 @@ def try_policy(
     low, high = wilson(sum(heard), len(heard))
     report = {
         "policy": tested.name,
-        "model": endpoint.name,
+        "model": model.name,
         "method": method,
         "defence": defence,
         "runs": runs,

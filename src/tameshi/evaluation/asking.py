@@ -1,7 +1,7 @@
 """One voice to any model: counted, capped, tried again where that may help, and otherwise silent with a reason.
 
-Inspect AI speaks to the provider; this speaks to Inspect. Inspect's own retries are switched off, because they would
-make calls that no ledger sees.
+Inspect AI speaks to the provider; this speaks to Inspect. Inspect's own retries and those of the client behind it
+are switched off, because they would make calls that no ledger sees.
 """
 
 from __future__ import annotations
@@ -152,6 +152,7 @@ class _Inspect(_Voice):
 
     async def __call__(self, messages: Sequence[Message]) -> Answer:
         chat = chat_of(messages)
+        _without_retries(self._model)
         if not self._private:
             return answer_of(await self._model.generate(chat, config=self._config))
         # In a task of its own, so that the throw-away transcript is seen by this call alone.
@@ -200,8 +201,19 @@ def answer_of(output: object) -> Answer:
     return Answer(output.completion, reasoning, tokens)
 
 
-def _sentence(error: Exception) -> tuple[str, bool]:
+def _without_retries(model: Model) -> None:
+    """Let the provider's own client send each request once (OpenAI's sends it up to three times); it may be new each time."""
+    client = getattr(model.api, "client", None)
+    if isinstance(getattr(client, "max_retries", None), int):
+        client.max_retries = 0
+
+
+def _sentence(error: BaseException) -> tuple[str, bool]:
     """Why the endpoint failed, without its own words (they may hold keys or prompts), and whether to try again."""
+    last = getattr(error, "last_attempt", None)  # tenacity's RetryError, by which Inspect says that it gave up
+    inner = last.exception() if last is not None and last.done() else None
+    if isinstance(inner, BaseException):
+        return _sentence(inner)
     status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int):
         return f"the endpoint answered with HTTP status {status}", status in (408, 409, 429) or status >= 500

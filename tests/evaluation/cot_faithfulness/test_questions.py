@@ -185,6 +185,13 @@ def test_both_variants_are_asked_in_sessions_of_their_own() -> None:
     assert "Answer at once" in prompt(make_pairs(BUILTIN, 1)[0], reasoning=False)[0]["content"]
 
 
+def test_secrets_of_the_environment_reach_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANTED_API_KEY", "walnut-walnut-walnut")
+    held = Property("p", "Note: walnut-walnut-walnut.", "{x}>{y}?", "{x}<{y}?", {"a": 1, "b": 2})
+    for question in make_pairs([held], 1):
+        assert "walnut" not in prompt(question)[0]["content"]
+
+
 def test_a_grader_leaves_out_ambiguous_pairs_reads_answers_and_names_patterns() -> None:
     def grader(messages: Sequence[Message], rng: random.Random) -> str:
         rules, text = messages[0]["content"], messages[-1]["content"]

@@ -1,0 +1,220 @@
+"""One voice to any model: counted, capped, tried again where that may help, and otherwise silent with a reason.
+
+Inspect AI speaks to the provider; this speaks to Inspect. Inspect's own retries and those of the client behind it
+are switched off, because they would make calls that no ledger sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+from collections.abc import Coroutine, Iterable, Sequence
+from contextvars import copy_context
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tameshi.evaluation.accounting import Ledger
+from tameshi.evaluation.messages import Answer, Ask, Message, Unanswered
+
+if TYPE_CHECKING:
+    from inspect_ai.model import ChatMessage, GenerateConfig, Model
+
+T = TypeVar("T")
+SPENT = "the budget of calls is spent"
+
+
+class Asker:
+    """Asks a model in one role.
+
+    Args:
+        model: an Inspect model, its name, or any `async (messages) -> str`.
+        role: under which calls are counted: "target", "tester", "judge".
+        ledger: where they are counted; its own if None.
+        attempts: how often one question is sent at most; each attempt counts as a call.
+        timeout: seconds for one attempt.
+        pause: seconds before the second attempt; doubled before each further one.
+        connections: how many questions are on their way at once.
+        private: Inspect's log keeps nothing of what is asked and answered.
+        **generate: settings of the answer, by the names of Inspect's `GenerateConfig` (temperature, max_tokens, ...).
+    """
+
+    def __init__(
+        self,
+        model: Model | Ask | str,
+        *,
+        role: str = "target",
+        ledger: Ledger | None = None,
+        attempts: int = 3,
+        timeout: float = 120.0,
+        pause: float = 0.5,
+        connections: int = 20,
+        private: bool = False,
+        **generate: object,
+    ) -> None:
+        if attempts < 1:
+            raise ValueError(f"attempts must be at least 1, got {attempts}")
+        self.role = role
+        self.ledger = Ledger() if ledger is None else ledger
+        self._attempts, self._timeout, self._pause = attempts, timeout, pause
+        self._slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+        self._connections = connections
+        self._ask = _voice(model, private, generate)
+
+    async def __call__(self, messages: Sequence[Message]) -> Answer | Unanswered:
+        """One answer, or why there is none. Never raises for anything that the endpoint does."""
+        reason = SPENT
+        for attempt in range(self._attempts):
+            if attempt:
+                await asyncio.sleep(self._pause * 2 ** (attempt - 1))
+            async with self._slot():
+                if not self.ledger.charge(self.role):
+                    break
+                try:
+                    answer = await asyncio.wait_for(self._ask(messages), self._timeout)
+                except TimeoutError:
+                    reason, again = f"no answer within {self._timeout:g} seconds", True
+                except Exception as error:  # whatever a provider raises is the endpoint's failure, not ours
+                    reason, again = _sentence(error)
+                else:
+                    self.ledger.tokens[self.role] += answer.tokens
+                    if answer.text.strip():
+                        return answer
+                    reason, again = "the answer was empty", True
+            if not again:
+                break
+        self.ledger.unanswered[reason] += 1
+        return Unanswered(reason)
+
+    async def all(self, questions: Iterable[Sequence[Message]]) -> list[Answer | Unanswered]:
+        """The answers to many questions that are sent together, in the order of the questions."""
+        return list(await asyncio.gather(*(self(messages) for messages in questions)))
+
+    def _slot(self) -> asyncio.Semaphore:
+        loop = asyncio.get_running_loop()
+        if loop not in self._slots:
+            self._slots = {loop: asyncio.Semaphore(self._connections)}  # an asker outlives the loop of one run
+        return self._slots[loop]
+
+
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine from ordinary code, also from a notebook, where a loop is already running.
+
+    All of them run on one loop in a thread of its own: the connections of a client belong to the loop that opened them, so a
+    second loop would find them dead.
+    """
+    loop, context = _loop(os.getpid()), copy_context()
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    async def run() -> None:
+        try:
+            done.set_result(await work)
+        except BaseException as error:
+            done.set_exception(error)
+
+    task: list[asyncio.Task[None]] = []
+    loop.call_soon_threadsafe(lambda: task.append(loop.create_task(run(), context=context)))
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(lambda: [t.cancel() for t in task])
+        raise
+
+
+@cache
+def _loop(process: int) -> asyncio.AbstractEventLoop:
+    """The loop of this process; a forked child has none of its parent's threads and gets its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="tameshi asks", daemon=True).start()
+    return loop
+
+
+class _Voice:
+    """Sends a conversation once, and gives the whole answer."""
+
+    async def __call__(self, messages: Sequence[Message]) -> Answer:
+        raise NotImplementedError
+
+
+class _Function(_Voice):
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    async def __call__(self, messages: Sequence[Message]) -> Answer:
+        answer = await self._ask(messages)
+        return answer if isinstance(answer, Answer) else Answer(answer)
+
+
+class _Inspect(_Voice):
+    def __init__(self, model: Model, private: bool, config: GenerateConfig) -> None:
+        self._model, self._private, self._config = model, private, config
+
+    async def __call__(self, messages: Sequence[Message]) -> Answer:
+        chat = chat_of(messages)
+        _without_retries(self._model)
+        if not self._private:
+            return answer_of(await self._model.generate(chat, config=self._config))
+        # In a task of its own, so that the throw-away transcript is seen by this call alone.
+        return await asyncio.create_task(self._unlogged(chat))
+
+    async def _unlogged(self, chat: list[ChatMessage]) -> Answer:
+        from inspect_ai.log import Transcript
+        from inspect_ai.log._transcript import init_transcript  # no public way to leave an exchange out of the log
+
+        init_transcript(Transcript(log_model_api=False))
+        return answer_of(await self._model.generate(chat, config=self._config))
+
+
+def _voice(model: Model | Ask | str, private: bool, settings: dict[str, object]) -> _Voice:
+    if isinstance(model, str) or not callable(model):
+        from inspect_ai.model import GenerateConfig, get_model
+
+        import tameshi.evaluation.provider  # noqa: F401  registers "tameshi/..."
+
+        return _Inspect(get_model(model), private, GenerateConfig.model_validate({"max_retries": 0, **settings}))
+    return _Function(model)
+
+
+def chat_of(messages: Sequence[Message]) -> list[ChatMessage]:
+    """Our messages as Inspect's."""
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+
+    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+    return [kinds[message["role"]](content=message["content"]) for message in messages]
+
+
+def messages_of(chat: Iterable[ChatMessage]) -> list[Message]:
+    """Inspect's messages as ours; tool messages are left out, for no task of this wing uses tools."""
+    return [{"role": m.role, "content": m.text} for m in chat if m.role != "tool"]
+
+
+def answer_of(output: object) -> Answer:
+    """Inspect's `ModelOutput` as an answer, with the reasoning kept apart from the text."""
+    from inspect_ai.model import ContentReasoning, ModelOutput
+
+    assert isinstance(output, ModelOutput)
+    content = output.message.content if output.choices else ""
+    parts = [] if isinstance(content, str) else content
+    reasoning = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
+    tokens = output.usage.total_tokens if output.usage else 0
+    return Answer(output.completion, reasoning, tokens)
+
+
+def _without_retries(model: Model) -> None:
+    """Let the provider's own client send each request once (OpenAI's sends it up to three times); it may be new each time."""
+    client = getattr(model.api, "client", None)
+    if isinstance(getattr(client, "max_retries", None), int):
+        client.max_retries = 0
+
+
+def _sentence(error: BaseException) -> tuple[str, bool]:
+    """Why the endpoint failed, without its own words (they may hold keys or prompts), and whether to try again."""
+    last = getattr(error, "last_attempt", None)  # tenacity's RetryError, by which Inspect says that it gave up
+    inner = last.exception() if last is not None and last.done() else None
+    if isinstance(inner, BaseException):
+        return _sentence(inner)
+    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(status, int):
+        return f"the endpoint answered with HTTP status {status}", status in (408, 409, 429) or status >= 500
+    return f"the endpoint failed with {type(error).__name__}", True

@@ -1,0 +1,46 @@
+"""Siege: how long a stated rule holds in a conversation, by a tree search over harmless next messages.
+
+Zhou et al. 2025, arXiv:2503.10619. Ours tests a policy *that the user states for their own model*, on facts that the user
+invents for it. It ships a search, a leak meter, budget accounts, a benign game and defences; no attack prompts, no harmful
+text, and none of the corpora of the paper.
+"""
+
+from tameshi.evaluation.siege.defences import DEFENCES, HistoryReset, LeakBudget, QuoteFilter, Recheck
+from tameshi.evaluation.siege.meter import FactMeter, JudgeMeter, Meter, Reading
+from tameshi.evaluation.siege.policy import VAULT, Policy, PolicyError
+from tameshi.evaluation.siege.search import (
+    SearchResult,
+    SinglePath,
+    Target,
+    TreeSearch,
+    equal_budget_curve,
+    most_queries,
+)
+from tameshi.evaluation.siege.tester import ModelTester, ScriptedTester, Tester
+from tameshi.evaluation.siege.vault import Eroding, Firm
+
+__all__ = [
+    "DEFENCES",
+    "VAULT",
+    "Eroding",
+    "FactMeter",
+    "Firm",
+    "HistoryReset",
+    "JudgeMeter",
+    "LeakBudget",
+    "Meter",
+    "ModelTester",
+    "Policy",
+    "PolicyError",
+    "QuoteFilter",
+    "Reading",
+    "Recheck",
+    "ScriptedTester",
+    "SearchResult",
+    "SinglePath",
+    "Target",
+    "Tester",
+    "TreeSearch",
+    "equal_budget_curve",
+    "most_queries",
+]

@@ -40,15 +40,13 @@ RAW = {
     ("requests", "get"), ("requests", "post"), ("httpx", "get"), ("httpx", "post"), ("urllib.request", "urlopen"),
 }  # fmt: skip
 WRITERS = {"write_text", "write_bytes", "to_csv", "to_parquet", "to_json_file"}
-DOORS_OF_THEIR_OWN = {
-    "doors/files.py": "the door",
-    "bench/cost.py": "resets a switch of the kernel",
-}
+BESIDE = {"bench/cost.py": "resets a switch of the kernel"}
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_no_raw_call_stands_beside_the_doors(source):
-    if source.relative_to(ROOT).as_posix() in DOORS_OF_THEIR_OWN:
+    place = source.relative_to(ROOT)
+    if place.parts[0] == "doors" or place.as_posix() in BESIDE:
         return
     found = []
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):

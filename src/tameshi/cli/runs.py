@@ -146,7 +146,7 @@ def compare(
     if json:
         as_json({**ranked.to_json(), "sentence": ranked.sentence(lang)})
     else:
-        out().print(ranked.table())
+        out().print(ranked.table(lang))
         out().print(Text(ranked.sentence(lang)))
     if plot is not None:
         from tameshi.bench.report.plots import style, svg

@@ -86,7 +86,9 @@ class Endpoint:
         if self.address.startswith(RULES):
             return get_model(f"tameshi/{self.name}", memoize=False, seed=self.seed)
         if self.address.startswith("openai/") and base_url_of("openai"):
-            return get_model(self.address, memoize=False, responses_api=False)  # a server that only speaks like OpenAI knows chats alone
+            return get_model(
+                self.address, memoize=False, responses_api=False
+            )  # a server that only speaks like OpenAI knows chats alone
         return get_model(self.address, memoize=False)
 
     def asker(self, **settings: object) -> Asker:

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from benchmarks import statistics as worlds
+from benchmarks import verdicts as worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -395,7 +395,7 @@ def test_more_units_are_needed_the_smaller_the_effect(one, other):
     assert (required(small, 1.0) or 0) >= (required(large, 1.0) or 0)
 
 
-# Worlds where the truth is known: a fast version of benchmarks/statistics.py
+# Worlds where the truth is known: a fast version of benchmarks/verdicts.py
 
 
 @pytest.mark.parametrize("world", list(worlds.nulls()), ids=lambda w: w[0])

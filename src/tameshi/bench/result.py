@@ -156,8 +156,13 @@ def figure(verdict: Verdict) -> str:
     if verdict.figure is None:
         return "–"
     if verdict.interval is None:
-        return f"{verdict.figure:.3g}"
-    return f"{verdict.figure:.3g} [{verdict.interval[0]:.3g}, {verdict.interval[1]:.3g}]"
+        return _short(verdict.figure)
+    return f"{_short(verdict.figure)} [{_short(verdict.interval[0])}, {_short(verdict.interval[1])}]"
+
+
+def _short(number: float) -> str:
+    """Three digits; what is nothing but rounding is 0."""
+    return "0" if abs(number) < 1e-12 else f"{number:.3g}"
 
 
 WORDS = {

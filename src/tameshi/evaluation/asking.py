@@ -203,8 +203,8 @@ def answer_of(output: object) -> Answer:
 
 def _without_retries(model: Model) -> None:
     """Let the provider's own client send each request once (OpenAI's sends it up to three times); it may be new each time."""
-    client = getattr(model.api, "client", None)
-    if client is not None and isinstance(getattr(client, "max_retries", None), int):
+    client: Any = getattr(model.api, "client", None)
+    if isinstance(getattr(client, "max_retries", None), int):
         client.max_retries = 0
 
 

@@ -1,6 +1,6 @@
 """Is a verdict worth its name? Null worlds, coverage and power, by simulation.
 
-    python benchmarks/statistics.py [--runs 1000] [--simulations 2000] [--only nulls|coverage|power]
+    python benchmarks/verdicts.py [--runs 1000] [--simulations 2000] [--only nulls|coverage|power]
 
 prints the tables of docs/statistics.md. In a null world the claim lies exactly on its bar, so *holds* is a false
 alarm: it should come out in 2.5 % of the runs, and 6.5 % is the most that is accepted. For power an effect is put

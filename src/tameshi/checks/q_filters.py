@@ -173,13 +173,13 @@ def needle(
     Args:
         model: folder of a causal language model, or a specimen.
         data: texts for a model of your own; by default the standard library's prose.
-        lengths: tokens of the prompt. By default 256 and 512, for your own model 2048.
+        lengths: tokens of the prompt. By default 256, for your own model 2048.
         compressions: a prompt is compressed to its length divided by these; a quarter of that are the newest entries.
         documents: how many prompts at each of three depths.
         limit: at most so many.
     """
     methods = _Methods(Reading(model, data, seed))
-    lengths = lengths or ((256, 512) if model.is_specimen else (2048,))
+    lengths = lengths or ((256,) if model.is_specimen else (2048,))
     count = _at_most(documents, limit)
     if min(compressions) < 2 or min(lengths) // max(compressions) < 4:
         raise ValueError(

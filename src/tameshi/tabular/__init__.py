@@ -1,0 +1,1 @@
+"""Tables: regression on granular balls, and correlations with a learned residual."""

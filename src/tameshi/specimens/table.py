@@ -184,7 +184,7 @@ def _frame(path: Path) -> tuple[pandas.DataFrame, dict[str, str]]:
         raise ValueError(f"{plain(path)} has two columns of the same name")
     words = [c for c in frame.columns if not pandas.api.types.is_numeric_dtype(frame[c])]
     rest = frame.iloc[1:]
-    if kind == "CSV" and words and all(_number(cell) is None for cell in frame.iloc[0][words]):
+    if kind == "CSV" and len(words) == len(frame.columns) and all(_number(cell) is None for cell in frame.iloc[0]):
         numeric = {c: pandas.to_numeric(rest[c], errors="coerce") for c in words}
         if all(numeric[c].notna().eq(rest[c].notna()).all() for c in words):
             units = {str(c): str(frame.iloc[0][c]).strip() for c in words}

@@ -113,12 +113,25 @@ def in_si(
     Raises:
         ValueError: a column or its unit is missing, a unit is not known, or a value cannot be what its unit says.
     """
-    columns, units = dict(columns or {}), dict(units or {})
+    found = _converted(table, tuple(SI), columns or {}, units or {})
+    return np.column_stack(found[:-1]), found[-1]
+
+
+def rows_in_si(
+    table: Table, *, columns: Mapping[str, str] | None = None, units: Mapping[str, str] | None = None
+) -> Floats:
+    """The same without the heat flux, for rows to predict, (rows, 5)."""
+    return np.column_stack(_converted(table, tuple(COLUMNS), columns or {}, units or {}))
+
+
+def _converted(
+    table: Table, letters: tuple[str, ...], columns: Mapping[str, str], units: Mapping[str, str]
+) -> list[Floats]:
     unknown = sorted((set(columns) | set(units)) - set(SI))
     if unknown:
         raise ValueError(f"the columns are {', '.join(SI)}; there is no {plain(unknown[0])!r}")
     found = []
-    for letter in SI:
+    for letter in letters:
         name = columns.get(letter, letter)
         values = table.column(name)
         unit = units.get(letter) or table.units.get(name)
@@ -136,7 +149,7 @@ def in_si(
         if hint:
             raise ValueError(f"read as {unit}, {hint}; correct --units {letter}=UNIT")
         found.append(values)
-    return np.column_stack(found[:-1]), found[-1]
+    return found
 
 
 def is_public(path: Path) -> bool:

@@ -137,7 +137,7 @@ def _sinc(rows: int = 4000) -> Made:
     return ["x", "y"], np.column_stack([x, truth + 0.1 * truth.std() * rng.standard_normal(rows)]), truth, {}
 
 
-def _friedman(rows: int = 16_000) -> Made:
+def _friedman(rows: int = 18_000) -> Made:
     """Friedman's first function of five uniform columns, noise of a tenth of its standard deviation."""
     rng = np.random.default_rng(82)
     x = rng.uniform(size=(rows, 5))

@@ -265,38 +265,66 @@ def _refuse(settings: Any) -> None:
 
 def _two_means(rows: Floats, weight: Floats, starts: Ints) -> tuple[Flags, Flags]:
     """Two means of every ball at once: (which side each row falls on, which balls could be split)."""
-    sizes = _sizes(starts, len(rows))
-    ball = np.repeat(np.arange(len(starts)), sizes)
+    ball = np.repeat(np.arange(len(starts)), _sizes(starts, len(rows)))
     first = rows[_farthest(rows, _means(rows, weight, starts), ball, starts)]
     second = rows[_farthest(rows, first, ball, starts)]
     worked = np.any(first != second, axis=1)
+    whole, mass_of = _sums(rows, weight, starts), np.add.reduceat(weight, starts)
     side = np.zeros(len(rows), dtype=np.bool_)
     moving = worked.copy()
+    held: _Held | None = None
     for _ in range(LLOYD_STEPS):
-        active = np.flatnonzero(moving)
-        if not len(active):
+        if not moving.any():
             break
-        place, local_starts = _keep(np.arange(len(rows)), starts, moving)
-        local = np.repeat(np.arange(len(active)), sizes[active])
+        if held is None or moving.sum() < 0.7 * len(held.active):  # what has settled need not be looked at again
+            held = _Held.of(rows, weight, starts, moving)
+        active = held.active
         normal = second[active] - first[active]
         offset = np.einsum("ij,ij->i", normal, (first[active] + second[active]) / 2)
-        near = rows[place]
-        new = np.einsum("ij,ij->i", near, normal[local]) > offset[local]
-        changed = np.logical_or.reduceat(new != side[place], local_starts)
-        side[place] = new
-        mass = weight[place]
-        right = np.where(new, mass, 0.0)
-        right_sum, right_mass = _sums(near, right, local_starts), np.add.reduceat(right, local_starts)
-        all_sum, all_mass = _sums(near, mass, local_starts), np.add.reduceat(mass, local_starts)
+        new = _products(held.rows, normal, held.ball, held.starts) > offset[held.ball]
+        changed = np.logical_or.reduceat(new != side[held.place], held.starts)
+        side[held.place] = new
+        right = np.where(new, held.weight, 0.0)
+        right_sum, right_mass = _sums(held.rows, right, held.starts), np.add.reduceat(right, held.starts)
         second[active] = right_sum / right_mass[:, None]
-        first[active] = (all_sum - right_sum) / (all_mass - right_mass)[:, None]
+        first[active] = (whole[active] - right_sum) / (mass_of[active] - right_mass)[:, None]
         moving[active] = changed
     return side, worked
 
 
+@dataclass(frozen=True)
+class _Held:
+    """The rows of the balls that still move, one ball after the other."""
+
+    active: Ints  # which balls
+    place: Ints  # where their rows stand among all
+    rows: Floats
+    weight: Floats
+    ball: Ints  # of each row, counted among the active
+    starts: Ints
+
+    @classmethod
+    def of(cls, rows: Floats, weight: Floats, starts: Ints, moving: Flags) -> _Held:
+        place, local = _keep(np.arange(len(rows)), starts, moving)
+        active = np.flatnonzero(moving)
+        ball = np.repeat(np.arange(len(active)), _sizes(local, len(place)))
+        return cls(active, place, rows[place], weight[place], ball, local)
+
+
+def _products(rows: Floats, vectors: Floats, ball: Ints, starts: Ints) -> Floats:
+    """Inner product of each row with the vector of its ball, (rows,)."""
+    if len(rows) > 100 * len(vectors):  # a matrix product a ball is quicker than to spread the vectors over the rows
+        found = np.empty(len(rows))
+        for start, size, vector in zip(starts, _sizes(starts, len(rows)), vectors, strict=True):
+            found[start : start + size] = rows[start : start + size] @ vector
+        return found
+    return np.asarray(np.einsum("ij,ij->i", rows, vectors[ball]))
+
+
 def _farthest(rows: Floats, points: Floats, ball: Ints, starts: Ints) -> Ints:
     """For each ball, the index of its row farthest from the ball's point."""
-    distance = np.square(rows - points[ball]).sum(axis=1)
+    away = rows - points[ball]
+    distance = np.einsum("ij,ij->i", away, away)
     largest = np.maximum.reduceat(distance, starts)
     hits = np.flatnonzero(distance == largest[ball])
     return hits[np.r_[True, ball[hits][1:] != ball[hits][:-1]]]
@@ -335,11 +363,14 @@ def _purity(bins: Ints, weight: Floats, starts: Ints) -> tuple[Floats, Floats]:
     sizes = _sizes(starts, len(bins))
     run = np.repeat(np.arange(len(starts)), sizes)
     width = int(bins.max()) + 1
+    size = np.add.reduceat(weight, starts)
+    if width * len(starts) <= 4 * len(bins):
+        table = np.bincount(run * width + bins, weights=weight, minlength=width * len(starts))
+        return table.reshape(-1, width).max(axis=1) / size, size
     keys, inverse = np.unique(run * width + bins, return_inverse=True)
     mass = np.bincount(inverse, weights=weight)
     owner = keys // width
     first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
-    size = np.add.reduceat(weight, starts)
     return np.maximum.reduceat(mass, first) / size, size
 
 

@@ -57,7 +57,7 @@ def split(
     rng = np.random.default_rng([95, seed])
     if by == "reference":
         if not table.groups:
-            raise ValueError(f"{table.name} does not say which reference a point comes from; use --split point")
+            raise ValueError(f"{table.name} does not say which reference a point comes from; use --split-by point")
         names = np.array(table.groups)[inside]
         rank = {name: place for place, name in enumerate(rng.permutation(np.unique(names)))}
         shuffled = rng.permutation(len(inside))

@@ -123,7 +123,7 @@ def fit_arm(drawn: Any, members: int, start: str, seed: int, base: str, kind: st
     from tameshi.tabular.deep_gp import DeepGPRegressor
     from tameshi.tabular.ensemble import DeepEnsembleRegressor
 
-    steps = 1500 if count > 500 else 500
+    steps = 2500 if count > 500 else 500
     residual = {
         "ensemble": DeepEnsembleRegressor(members, steps=steps, start=start, random_state=seed),
         "bnn": BayesianMLPRegressor(random_state=seed),

@@ -97,7 +97,7 @@ class BayesianMLPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ramp = min(1.0, (step + 1) / max(1.0, RAMP * self.steps))
             optimiser.zero_grad()
             loss = likelihood + ramp / len(rows) * divergence(layers)
-            loss.backward()  # type: ignore[no-untyped-call]  # as above
+            torch.autograd.backward(loss)
             optimiser.step()
         self.means_ = [layer.mean.detach().double().numpy() for layer in layers]
         self.rhos_ = [layer.rho.detach().double().numpy() for layer in layers]

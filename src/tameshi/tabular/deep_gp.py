@@ -106,7 +106,7 @@ class DeepGPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # s
             apart = torch.stack([divergence(layer.mean, layer.root) for layer in layers]).sum()
             loss = (misfit / 2 + log_noise).mean() + apart / len(rows)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
+            torch.autograd.backward(loss)
             optimiser.step()
         self.layers_ = [[tensor.detach().numpy() for tensor in layer] for layer in layers]
         self.noise_ = math.exp(float(log_noise.detach())) * self.y_scale_

@@ -31,9 +31,10 @@ class DeepEnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
     Args:
         members: at least 2; one has no spread.
         hidden: widths of the hidden layers (our choice, two of 64).
-        steps: of Adam, with a cosine that falls to zero.
+        steps: of Adam, with a cosine that falls to zero (our choice).
         learning_rate, weight_decay: of Adam.
-        batch_size: rows of a step; None is all rows.
+        batch_size: rows of a step; None is all rows (our choice 128: larger ones leave little to gain by batching the
+            members).
         start: "uniform" draws the first weights from +-1/sqrt(in), as torch.nn.Linear; "normal" from N(0, 1/in),
             whose networks are rougher where rows are few.
         heteroscedastic: each network also gives a variance and is trained on the Gaussian likelihood; the variance of a
@@ -55,10 +56,10 @@ class DeepEnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
         self,
         members: int = 5,
         hidden: Sequence[int] = (64, 64),
-        steps: int = 1500,
+        steps: int = 2500,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-5,
-        batch_size: int | None = 256,
+        batch_size: int | None = 128,
         start: str = "uniform",
         heteroscedastic: bool = False,
         random_state: Any = 0,
@@ -162,7 +163,7 @@ def train(
         out = forward(layers, x)
         each = loss(out, y)
         optimiser.zero_grad()
-        each.sum().backward()  # type: ignore[no-untyped-call]  # torch has no types here
+        torch.autograd.backward(each.sum())
         optimiser.step()
         if step >= steps - max(1, steps // 10):
             last.append(each.detach())

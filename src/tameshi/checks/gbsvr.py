@@ -43,7 +43,10 @@ BALLS: dict[str, dict[str, Any]] = {
 }
 """The method, the radii as the paper has them, and what is left without radii, with the median and with the mean."""
 
-RIVALS = ("svr", "nu-svr", "random-subset", "k-means", "twin-svr", "nystroem", "huber", "constant")
+RIVALS = ("svr", "nu-svr", "random-subset", "random-double", "k-means", "twin-svr", "nystroem", "huber", "constant")
+SIZED = ("random-subset", "random-double", "k-means", "nystroem")
+"""Baselines as large as there are balls: rows, twice the rows, clusters, landmarks. Random rows are the control."""
+
 TABLES: Any = ("specimen:diabetes", "specimen:sinc", "specimen:friedman")
 OUTLIERS = {"specimen:diabetes": (0.0, 0.1), "specimen:sinc": (0.1,), "specimen:friedman": (0.0, 0.1, 0.3)}
 """Share of training targets that are shifted by 3 to 8 standard deviations."""
@@ -138,7 +141,7 @@ def best(
 
 
 def made(name: str, X: Floats, y: Floats, cost: float, width: float, seed: int) -> Any:
-    """A method, fitted. Baselines with a size get that of the balls: k-means and Nyström as many, the subset twice that."""
+    """A method, fitted; baselines with a size get that of the balls."""
     from sklearn.dummy import DummyRegressor
 
     from tameshi.tabular.gbsvr import GBSVR
@@ -151,7 +154,7 @@ def made(name: str, X: Floats, y: Floats, cost: float, width: float, seed: int) 
             return GBSVR(C=cost, gamma=gamma, standardize=False, **BALLS[name]).fit(X, y)
         if name == "constant":  # the control: it predicts the median of the targets
             return DummyRegressor(strategy="median").fit(X, y)
-        balls = ball_count(X, y) if name in ("random-subset", "k-means", "nystroem") else 1
+        balls = ball_count(X, y) if name in SIZED else 1
         return rivals(gamma=gamma, C=cost, epsilon=0.1, balls=balls, seed=seed)[name].fit(X, y)
 
 
@@ -190,6 +193,7 @@ def cost(
     data: tuple[Table, ...] = TABLES[2:],
     *,
     target: str | None = None,
+    lags: int = 0,
     rows: tuple[int, ...] = (4000, 12_000),
     seed: int = 0,
 ) -> Iterator[Measurement]:
@@ -198,16 +202,17 @@ def cost(
     Args:
         data: tables: .csv, .parquet, or specimens; may be given several times.
         target: the column to predict; specimens know theirs.
+        lags: read the target as a series, and predict it from so many of its last values.
         rows: training rows.
     """
     for table in data:
         counts = sorted({min(count, int(0.7 * len(table.values))) for count in rows})
         for count in counts:
-            drawn = cache(partial(split, table, target, 0, 0.0, count, seed))
+            drawn = cache(partial(split, table, target, lags, 0.0, count, seed))
             here: dict[str, Any] = {"table": table.name, "rows": count}
             yield measure("svr", partial(timed, drawn, "svr", 0, seed), **here)
             for size in SIZES:
-                for name in ("gbsvr-centres", "random-subset", "k-means"):
+                for name in ("gbsvr-centres", "random-subset", "random-double", "k-means"):
                     extra: dict[str, Any] = {"min_size": size, "judged": size == JUDGED and count == counts[-1]}
                     yield measure(name, partial(timed, drawn, name, size, seed), **here, **extra)
 
@@ -226,7 +231,8 @@ def timed(drawn: Callable[[], Split], name: str, size: int, seed: int) -> dict[s
     models: dict[str, Callable[[], Any]] = {
         "svr": lambda: SVR(gamma=gamma),
         "gbsvr-centres": lambda: GBSVR(gamma=gamma, radius_scale=0, min_size=size, standardize=False, tol=1e-3),
-        "random-subset": lambda: SubsetSVR(2 * balls, gamma=gamma, random_state=seed),
+        "random-subset": lambda: SubsetSVR(balls, gamma=gamma, random_state=seed),
+        "random-double": lambda: SubsetSVR(2 * balls, gamma=gamma, random_state=seed),
         "k-means": lambda: CentroidSVR(balls, gamma=gamma, random_state=seed),
     }
     model = models[name]()

@@ -173,7 +173,7 @@ def rivals(
 
     Args:
         gamma, C, epsilon: of the kernel machines; ridge regression takes 1/C.
-        balls: how many balls there are: k-means gets as many centres, the random subset twice as many rows.
+        balls: how many balls there are: k-means gets as many centres, the random subsets as many rows and twice that.
         seed: of the random ones.
         tol: of libsvm.
     """
@@ -181,7 +181,8 @@ def rivals(
     return {
         "svr": SVR(epsilon=epsilon, **shared),
         "nu-svr": NuSVR(**shared),
-        "random-subset": SubsetSVR(2 * balls, epsilon=epsilon, random_state=seed, **shared),
+        "random-subset": SubsetSVR(balls, epsilon=epsilon, random_state=seed, **shared),
+        "random-double": SubsetSVR(2 * balls, epsilon=epsilon, random_state=seed, **shared),
         "k-means": CentroidSVR(balls, epsilon=epsilon, random_state=seed, **shared),
         "twin-svr": TwinSVR(gamma=gamma, C=C, epsilon=epsilon),
         "nystroem": nystroem_ridge(balls, gamma=gamma, alpha=1 / C, seed=seed),

@@ -1,0 +1,378 @@
+"""Checks of the critical heat flux hybrids: a correlation plus a learned residual against the network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tameshi.nouns import AllOf, Beats, Items, Measurement, Ratio, Rows, Rule, apply, check, figure, measure
+from tameshi.specimens.chf import in_si
+from tameshi.specimens.table import Table
+
+Floats = NDArray[np.float64]
+
+BASES = ("pure", "biasi", "bowring")
+SCARCE = 50  # training points up to which data are called scarce
+HELD_OUT = 300  # points for the conformal scale, taken from the test side and not scored by it
+SPECIMEN: Any = "specimen:chf"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training points, points held out for the conformal scale, test points; rows in SI, heat flux in kW/m2.
+
+    Args:
+        train, held, test: (rows, flux) each.
+        ids: of the test points. groups: the reference that each test point comes from; empty where it is not known.
+    """
+
+    train: tuple[Floats, Floats]
+    held: tuple[Floats, Floats]
+    test: tuple[Floats, Floats]
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def split(
+    table: Table, columns: Mapping[str, str], units: Mapping[str, str], by: str, most: int, tests: int, seed: int
+) -> Split:
+    """Draw a split of the points inside both correlations' ranges.
+
+    Args:
+        table, columns, units: as in `in_si`.
+        by: "point" splits at random, "reference" keeps the points of one rig on one side.
+        most: training points. tests: test points at most.
+        seed: of the draw.
+    """
+    from tameshi.tabular.chf import within
+
+    X, y = in_si(table, columns=columns, units=units)
+    inside = np.flatnonzero(within("biasi", X) & within("bowring", X))
+    rng = np.random.default_rng([95, seed])
+    if by == "reference":
+        if not table.groups:
+            raise ValueError(f"{table.name} does not say which reference a point comes from; use --split-by point")
+        names = np.array(table.groups)[inside]
+        rank = {name: place for place, name in enumerate(rng.permutation(np.unique(names)))}
+        shuffled = rng.permutation(len(inside))
+        order = inside[shuffled[np.argsort([rank[names[place]] for place in shuffled], kind="stable")]]
+    else:
+        order = rng.permutation(inside)
+    if len(order) < most + HELD_OUT + 20:
+        raise ValueError(
+            f"{table.name} holds {len(order)} points inside the ranges of both correlations; --train {most} needs "
+            f"at least {most + HELD_OUT + 20}, so give smaller numbers"
+        )
+    train, held, test = order[:most], order[most : most + HELD_OUT], order[most + HELD_OUT :][:tests]
+    groups = tuple(table.groups[row] for row in test) if table.groups else ()
+    return Split((X[train], y[train]), (X[held], y[held]), (X[test], y[test]), tuple(map(str, test)), groups)
+
+
+@check("chf-hybrid", seeds=3)
+def prediction(
+    data: Table = SPECIMEN,
+    *,
+    units: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    train: tuple[int, ...] = (9, 50, 200, 2000),
+    split_by: Literal["point", "reference"] = "point",
+    members: int = 5,
+    start: Literal["uniform", "normal"] = "uniform",
+    limit: int | None = None,
+    seed: int = 0,
+) -> Iterator[Measurement]:
+    """Relative error and calibration of pure networks, hybrids and bare correlations, on the same test points.
+
+    Args:
+        data: specimen:chf, the public CSV of the NRC database, or a table with the columns D, L, P, G, dh, chf.
+        units: of the columns, where the table does not say: D=mm,L=m,P=MPa,G=kg/m2s,dh=kJ/kg,chf=kW/m2.
+        columns: names of the columns, where they are others: D=Tube Diameter,chf=CHF.
+        train: numbers of training points; the Bayesian networks and deep Gaussian processes get the largest.
+        split_by: point splits at random; reference keeps the points of one rig on one side, for random splits leak.
+        members: networks of an ensemble.
+        start: first weights of the networks; normal is rougher where points are few, and hurts the pure network most.
+        limit: at most so many test points.
+    """
+    tests = 1000 if limit is None else limit
+    most = max(train)
+    drawn = cache(partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, most, tests, seed))
+    fitted = cache(partial(fit_arm, drawn, members, start, seed))
+    for count in sorted(train):
+        here = {"train": count, "scarce": count <= SCARCE, "judged": count == most}
+        for base in BASES:
+            if base != "pure":
+                yield measure(base, partial(bare, drawn, base), **here)
+            yield measure(f"{base}-ensemble", partial(scored, fitted, drawn, base, "ensemble", count), **here)
+    here = {"train": most, "scarce": most <= SCARCE, "judged": True}
+    for base in BASES:
+        for kind in ("bnn", "deep-gp"):
+            yield measure(f"{base}-{kind}", partial(scored, fitted, drawn, base, kind, most), **here)
+        yield measure(f"{base}-ensemble-conformal", partial(rescaled, fitted, drawn, base, most), **here)
+
+
+def fit_arm(drawn: Any, members: int, start: str, seed: int, base: str, kind: str, count: int) -> Any:
+    """A base with a residual model, fitted to the first `count` training points."""
+    from tameshi.tabular.bayesian import BayesianMLPRegressor
+    from tameshi.tabular.chf import HybridCHFRegressor
+    from tameshi.tabular.deep_gp import DeepGPRegressor
+    from tameshi.tabular.ensemble import DeepEnsembleRegressor
+
+    steps = 2500 if count > 500 else 500
+    residual = {
+        "ensemble": DeepEnsembleRegressor(members, steps=steps, start=start, random_state=seed),
+        "bnn": BayesianMLPRegressor(random_state=seed),
+        "deep-gp": DeepGPRegressor(random_state=seed),
+    }[kind]
+    X, y = drawn().train
+    model = HybridCHFRegressor(None if base == "pure" else base, residual)
+    return model.fit(X[:count], y[:count])
+
+
+def scored(fitted: Any, drawn: Any, base: str, kind: str, count: int) -> dict[str, Any]:
+    """Relative error of every test point, and the calibration over all of them."""
+    held = drawn()
+    mean, std = fitted(base, kind, count).predict(held.test[0], return_std=True)
+    return measured(held, mean, std)
+
+
+def rescaled(fitted: Any, drawn: Any, base: str, count: int) -> dict[str, Any]:
+    """The ensemble with its spread multiplied by one number, found on points held out: split conformal prediction."""
+    from tameshi.tabular.calibration import conformal_scale
+
+    held = drawn()
+    model = fitted(base, "ensemble", count)
+    factor = conformal_scale(held.held[1], *model.predict(held.held[0], return_std=True))
+    mean, std = model.predict(held.test[0], return_std=True)
+    return {**measured(held, mean, factor * std), "factor": factor}
+
+
+def bare(drawn: Any, base: str) -> dict[str, Any]:
+    """The correlation alone."""
+    from tameshi.tabular.chf import COLUMNS, FORMULAS
+
+    held = drawn()
+    X, y = held.test
+    found = FORMULAS[base](**dict(zip(COLUMNS.values(), X.T, strict=True)))
+    return {"relative_error": Items(np.abs(found / y - 1), held.ids, held.groups)}
+
+
+def measured(held: Split, mean: Floats, std: Floats) -> dict[str, Any]:
+    from tameshi.tabular.calibration import LEVELS, calibration_report, coverage
+
+    report = calibration_report(held.test[1], mean, std)
+    return {
+        "relative_error": Items(np.abs(mean / held.test[1] - 1), held.ids, held.groups),
+        "miscalibration": report.miscalibration,
+        "coverage_95": float(coverage(held.test[1], mean, std, [0.95])[0]),
+        "sharpness": report.sharpness,
+        "beyond_tenth": report.beyond_tenth,
+        "coverage": Items(report.coverage, [f"{level:.2f}" for level in LEVELS]),
+        "share_of_truth": Items((mean / held.test[1])[:300], held.ids[:300]),
+        "truth": Items(held.test[1][:300], held.ids[:300]),
+    }
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE,... of an option as a mapping."""
+    pairs = [text.partition("=") for text in given]
+    wrong = next((text for text, (_, mark, value) in zip(given, pairs, strict=True) if not mark or not value), None)
+    if wrong is not None:
+        raise ValueError(f"--{option} takes D=...,P=...,chf=..., got {wrong!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+MOST = {"judged": True}  # rows with the largest number of training points
+
+
+def _better(claim: str, method: str, baseline: str | tuple[str, ...], by: float = 1.0) -> Beats:
+    return Beats(claim, method, baseline, metric="relative_error", better="lower", by=Ratio(by), where=MOST)
+
+
+def _calmer(base: str) -> tuple[Rule, ...]:
+    """A Bayesian hybrid is better calibrated than the ensemble, and at most half as much again off."""
+    bnn, ensemble = f"{base}-bnn", f"{base}-ensemble"
+    return (
+        Beats("C2", bnn, ensemble, metric="miscalibration", better="lower", where=MOST, unit="seed"),
+        _better("C2", bnn, ensemble, by=1.5),
+    )
+
+
+def _holds_up(base: str) -> tuple[Rule, ...]:
+    """A hybrid beats the pure ensemble with any number of points, and by far with few; the bare formula must not."""
+    hybrid = f"{base}-ensemble"
+    rule: dict[str, Any] = {"metric": "relative_error", "better": "lower", "each": ("train",), "control": (base,)}
+    return (
+        Beats("C4", hybrid, "pure-ensemble", **rule),
+        Beats("C4", hybrid, "pure-ensemble", by=Ratio(0.6), where={"scarce": True}, **rule),
+    )
+
+
+KINDS = ("ensemble", "bnn", "deep-gp")
+OTHERS = tuple(name for b in BASES for k in KINDS if (name := f"{b}-{k}") != "biasi-ensemble") + BASES[1:]
+RULES: list[Rule] = [
+    _better("C1", "biasi-ensemble", OTHERS),
+    AllOf("C2", (*_calmer("biasi"), *_calmer("bowring"))),
+    AllOf("C3", tuple(_better("C3", f"{b}-{k}", f"{b}-deep-gp") for b in BASES[1:] for k in ("ensemble", "bnn"))),
+    AllOf("C4", (*_holds_up("biasi"), *_holds_up("bowring"))),
+]
+
+
+@figure("chf-hybrid", en="Mean relative error by number of training points", ja="学習点数ごとの平均相対誤差")
+def error_by_points(rows: Rows) -> Any:
+    from matplotlib.figure import Figure
+
+    held = rows.where(metric="relative_error")
+    counts = held.levels("train")
+    if not counts:
+        return None
+    drawing = Figure(figsize=(5.5, 3.6), layout="constrained")
+    axes = drawing.subplots()
+    styles = {"pure-ensemble": "o-", "biasi-ensemble": "s-", "bowring-ensemble": "D-", "biasi": "s:", "bowring": "D:"}
+    for name, style in styles.items():
+        errors = [100 * held.where(method=name, train=count).mean("relative_error") for count in counts]
+        axes.plot([float(count) for count in counts], errors, style, label=name, alpha=0.6 if ":" in style else 1)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("n")
+    axes.set_ylabel("%")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+    return drawing
+
+
+@figure(
+    "chf-hybrid",
+    en="Predicted over measured heat flux, most training points",
+    ja="測定値に対する予測値の比（学習点が最多のとき）",
+)
+def parity(rows: Rows) -> Any:
+    from matplotlib.figure import Figure
+
+    held = rows.where(metric="truth")
+    names = [n for n in ("pure-ensemble", "biasi-ensemble", "bowring-ensemble", "bowring-bnn") if n in held.methods]
+    counts = held.levels("train")
+    if not names:
+        return None
+    drawing = Figure(figsize=(3 * len(names), 3), layout="constrained")
+    for axes, name in zip(drawing.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True):
+        mine = held.where(method=name, train=counts[-1])
+        axes.plot(mine.numbers("truth"), mine.numbers("share_of_truth"), ".", markersize=2, alpha=0.5)
+        axes.axhspan(0.9, 1.1, alpha=0.15)
+        axes.set_xscale("log")
+        axes.set_ylim(0.6, 1.4)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("kW/m²")
+    return drawing
+
+
+@figure("chf-hybrid", en="Observed against nominal coverage of the intervals", ja="区間の名目被覆率と実測被覆率")
+def calibration(rows: Rows) -> Any:
+    from matplotlib.figure import Figure
+
+    held = rows.where(metric="coverage")
+    counts = held.levels("train")
+    if not counts:
+        return None
+    most = held.where(train=counts[-1])
+    levels = np.linspace(0.05, 0.95, 19)
+    drawing = Figure(figsize=(8, 3.8), layout="constrained")
+    for axes, base in zip(drawing.subplots(1, 2, sharey=True), ("bowring", "pure"), strict=True):
+        for kind in ("ensemble", "ensemble-conformal", "bnn", "deep-gp"):
+            curves = [row.values["coverage"].values for row in most.where(method=f"{base}-{kind}")]  # type: ignore[union-attr]  # items by construction
+            if curves:
+                axes.plot(levels, np.mean(np.array(curves, dtype=np.float64), axis=0), ".-", label=kind, markersize=4)
+        axes.plot([0, 1], [0, 1], "k:", linewidth=1)
+        axes.set_title(base, fontsize=9)
+        axes.grid(alpha=0.3)
+    drawing.axes[0].legend(fontsize=8)
+    return drawing
+
+
+@apply("chf-hybrid")
+def fit(
+    table: Path,
+    *,
+    output: Path,
+    base: Literal["biasi", "bowring"] = "bowring",
+    residual: Literal["ensemble", "bnn", "deep-gp"] = "ensemble",
+    units: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    members: int = 20,
+    extrapolate: bool = False,
+) -> Mapping[str, Any]:
+    """Fit a hybrid for critical heat flux to a table and save it: model.json and model.safetensors, no pickle.
+
+    Args:
+        table: .csv or .parquet with D, L, P, G, dh, chf, or the public CSV of the NRC database.
+        output: a new folder for the model.
+        base: the correlation that the residual is learned on.
+        residual: ensemble of networks, Bayesian network, or deep Gaussian process.
+        units: of the columns, where the table does not say: D=mm,L=m,P=MPa,G=kg/m2s,dh=kJ/kg,chf=kW/m2.
+        columns: names of the columns, where they are others: D=Tube Diameter,chf=CHF.
+        members: networks of an ensemble.
+        extrapolate: also learn from points outside the range of the correlation.
+    """
+    from tameshi.tabular.bayesian import BayesianMLPRegressor
+    from tameshi.tabular.chf import HybridCHFRegressor
+    from tameshi.tabular.deep_gp import DeepGPRegressor
+    from tameshi.tabular.ensemble import DeepEnsembleRegressor
+    from tameshi.tabular.saved import save
+
+    held = Table.open(str(table))
+    named, given = _pairs("columns", columns), _pairs("units", units)
+    X, y = in_si(held, columns=named, units=given)
+    learned = {"ensemble": DeepEnsembleRegressor(members), "bnn": BayesianMLPRegressor(), "deep-gp": DeepGPRegressor()}
+    model = HybridCHFRegressor(base, learned[residual], extrapolate=extrapolate).fit(X, y)
+    about = {"columns": named, "units": given, "table_sha256": held.fingerprint}
+    save(model.set_params(extrapolate=False), output, about=about)
+    error = float(np.abs(model.set_params(extrapolate=extrapolate).predict(X) / y - 1).mean())
+    return {"model": str(output), "points": len(X), "mean_relative_error_on_its_points": error}
+
+
+@apply("chf-hybrid", "predict")
+def predict(
+    model: Path,
+    table: Path,
+    *,
+    output: Path,
+    units: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    extrapolate: bool = False,
+) -> str:
+    """Predict critical heat flux with its standard deviation; writes chf, std (kW/m2) and whether the row is extrapolated.
+
+    Args:
+        model: the folder that `tameshi apply chf-hybrid` wrote.
+        table: .csv or .parquet with D, L, P, G, dh.
+        output: the CSV to write.
+        units: of the columns, where the table does not say; without this, those of the table it was fitted on.
+        columns: names of the columns, where they are others; likewise.
+        extrapolate: predict rows outside the range of the correlation too, and mark them.
+    """
+    import warnings
+
+    from tameshi.doors.files import write
+    from tameshi.specimens.chf import rows_in_si
+    from tameshi.tabular.saved import load
+
+    fitted, about = load(model)
+    held = Table.open(str(table))
+    X = rows_in_si(
+        held,
+        columns={**about["columns"], **_pairs("columns", columns)},
+        units={**about["units"], **_pairs("units", units)},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the marks stand in the file, and their number in the answer
+        mean, std = fitted.set_params(extrapolate=extrapolate).predict(X, return_std=True)
+    marks = fitted.extrapolates(X)
+    lines = [f"{m!r},{s!r},{str(bool(e)).lower()}" for m, s, e in zip(mean.tolist(), std.tolist(), marks, strict=True)]
+    write(output, "\n".join(["chf,std,extrapolated", *lines]) + "\n")
+    marked = f", {int(marks.sum())} of them extrapolated" if marks.any() else ""
+    return f"{len(X):,} predictions in kW/m2 in {output}{marked}"

@@ -1,0 +1,157 @@
+"""The check of the hybrids can fail: with a broken base, network or spread its claims read so."""
+
+import numpy as np
+import pytest
+
+from tameshi.bench import run_check
+from tameshi.checks import chf_hybrid
+from tameshi.specimens.chf import make_chf
+from tameshi.specimens.table import Table
+from tameshi.tabular import bayesian, chf, deep_gp, ensemble
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fewer steps: the sabotage must be seen, not the best error."""
+    for kind, steps in (
+        (ensemble.DeepEnsembleRegressor, 150),
+        (bayesian.BayesianMLPRegressor, 100),
+        (deep_gp.DeepGPRegressor, 20),
+    ):
+        real = kind.fit
+        monkeypatch.setattr(
+            kind, "fit", lambda self, X, y, real=real, steps=steps: real(self.set_params(steps=steps), X, y)
+        )
+
+
+def run(**options):
+    result = run_check("chf-hybrid", **{"seeds": 1, "train": (9, 50, 150), "limit": 300, "members": 2, **options})
+    assert not result.errors
+    return result
+
+
+def test_a_base_that_is_turned_round_is_no_help(monkeypatch):
+    """The correlation of another row: the hybrid learns noise, and is worse than the network alone."""
+
+    def turned(**columns):
+        return chf.bowring_inlet(**columns)[::-1]
+
+    monkeypatch.setitem(chf.FORMULAS, "bowring", turned)
+    monkeypatch.setitem(chf.FORMULAS, "biasi", turned)
+    found = run().verdicts
+    assert found["C4"].outcome == "fails"
+    assert found["C1"].outcome == "fails"
+
+
+def test_a_spread_of_nothing_is_not_calibrated(monkeypatch):
+    real = bayesian.BayesianMLPRegressor.predict
+
+    def sure(self, X, return_std=False):
+        found = real(self, X, return_std)
+        return (found[0], found[1] * 1e-6) if return_std else found
+
+    monkeypatch.setattr(bayesian.BayesianMLPRegressor, "predict", sure)
+    parts = run(train=(200,), seeds=2).verdicts["C2"].parts
+    assert parts[0].outcome in ("fails", "inconclusive")
+    assert parts[0].figure > 0, "worse than the ensemble"
+
+
+def test_a_deep_process_that_predicts_its_mean_falls_behind(monkeypatch):
+    real = deep_gp.DeepGPRegressor.predict
+
+    def flat(self, X, return_std=False):
+        mean, std = real(self, X, return_std=True)
+        mean = np.full(len(mean), 5 * np.abs(mean).max())
+        return (mean, std) if return_std else mean
+
+    monkeypatch.setattr(deep_gp.DeepGPRegressor, "predict", flat)
+    assert run(train=(200,)).verdicts["C3"].outcome == "holds", "the claim can hold"
+
+
+def test_the_same_seed_gives_the_same_rows():
+    one, two = (run(train=(30,)) for _ in range(2))
+    assert [row.values for row in one.rows] == [row.values for row in two.rows]
+
+
+def test_every_figure_draws_from_rows_alone():
+    rows = run(train=(9, 30)).rows
+    for one in (chf_hybrid.error_by_points, chf_hybrid.parity, chf_hybrid.calibration):
+        assert one.function(rows) is not None
+        assert one.function(rows[:0]) is None
+
+
+def test_conformal_scaling_covers_what_the_ensemble_does_not():
+    rows = run(train=(200,)).rows
+    bare, scaled = (rows.where(method=f"bowring-{kind}") for kind in ("ensemble", "ensemble-conformal"))
+    assert bare.mean("coverage_95") < 0.8
+    assert 0.9 < scaled.mean("coverage_95") <= 1
+    assert scaled.mean("relative_error") == bare.mean("relative_error")
+
+
+@pytest.fixture
+def own(tmp_path):
+    X, y = make_chf(500, seed=1)
+    path = tmp_path / "own.csv"
+    lines = [
+        "bore,L,P,G,dh,chf",
+        *(",".join(map(repr, r)) for r in (np.c_[X, y] * [1e3, 1, 1e-6, 1, 1e-3, 1]).tolist()),
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+UNITS = ("D=mm", "L=m", "P=MPa", "G=kg/m2s", "dh=kJ/kg", "chf=kW/m2")
+COLUMNS = ("D=bore",)
+
+
+def test_a_table_of_ones_own_asks_for_its_units(own):
+    found = run(data=str(own), units=UNITS, columns=COLUMNS, train=(30,), limit=100)
+    assert set(found.verdicts) == {"C1", "C2", "C3", "C4"}
+    result = run_check("chf-hybrid", seeds=1, data=str(own), columns=COLUMNS, train=(30,))
+    assert any("say the unit of column 'bore'" in error for error in result.errors)
+
+
+def test_a_split_by_reference_keeps_a_rig_on_one_side():
+    X, y = make_chf(800, seed=2)
+    groups = tuple(f"rig{i % 40}" for i in range(800))
+    table = Table("t", "0", tuple(chf_hybrid_columns()), np.c_[X, y], groups=groups, units=chf_hybrid_columns())
+    drawn = chf_hybrid.split(table, {}, {}, "reference", 300, 1000, 0)
+    where = {tuple(row): group for row, group in zip(X.tolist(), groups, strict=True)}
+    train = {where[tuple(row)] for row in drawn.train[0].tolist()}
+    assert len(train & set(drawn.groups)) <= 1, "the one rig on the border"
+    with pytest.raises(ValueError, match="use --split-by point"):
+        chf_hybrid.split(Table.open("specimen:chf"), {}, {}, "reference", 300, 1000, 0)
+    with pytest.raises(ValueError, match="needs at least"):
+        chf_hybrid.split(table, {}, {}, "point", 700, 1000, 0)
+
+
+def chf_hybrid_columns():
+    from tameshi.specimens.chf import BASE_UNITS
+
+    return dict(BASE_UNITS)
+
+
+def test_apply_fits_saves_and_predicts_with_marks(own, tmp_path):
+    told = chf_hybrid.fit.function(
+        own, output=tmp_path / "model", units=UNITS, columns=COLUMNS, members=2, residual="ensemble"
+    )
+    assert told["points"] == 500
+    assert told["mean_relative_error_on_its_points"] < 0.2
+    new = tmp_path / "new.csv"
+    new.write_text("bore,L,P,G,dh\n8,1,7,2000,200\n8,1,7,30000,200\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="1 of 2 rows lie outside the range of bowring"):
+        chf_hybrid.predict.function(tmp_path / "model", new, output=tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+    said = chf_hybrid.predict.function(tmp_path / "model", new, output=tmp_path / "out.csv", extrapolate=True)
+    assert "2 predictions in kW/m2" in said
+    assert "1 of them extrapolated" in said
+    header, first, second = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "chf,std,extrapolated"
+    assert first.endswith(",false")
+    assert second.endswith(",true")
+    assert 500 < float(first.split(",")[0]) < 8000
+
+
+def test_an_option_that_does_not_say_a_unit_is_refused():
+    with pytest.raises(ValueError, match=r"--units takes D=.* got 'mm'"):
+        chf_hybrid._pairs("units", ("mm",))

@@ -18,13 +18,13 @@ def _indicator(anchors: Integers, shape: tuple[int, int]) -> Floats:
 
 def _inverse(degrees: Floats, power: float) -> Floats:
     """degrees^-power, 0 where a node is isolated."""
-    found = np.zeros_like(degrees)
+    found: Floats = np.zeros(len(degrees))
     found[degrees > 0] = degrees[degrees > 0] ** -power
     return found
 
 
 def _degrees(adjacency: Adjacency) -> Floats:
-    return np.asarray(adjacency.sum(axis=1)).ravel()
+    return np.asarray(adjacency @ np.ones(adjacency.shape[0]))
 
 
 class IsoRank(NetworkAligner):

@@ -15,7 +15,7 @@ from tameshi.diffusion.levels import Floats, geometric_levels
 from tameshi.diffusion.samplers import SAMPLERS, Kernel, Sampler, Score, level_count
 
 BLOCK = 32  # sources smeared together; each block only reaches targets within REACH standard deviations
-FINER = 32  # points per grid point where the chain begins without noise
+STARTS = 1000  # points that a chain without noise begins with
 REACH = 8.5  # beyond, a normal density is below 1e-16 of its height
 
 
@@ -42,16 +42,16 @@ def propagate(kernels: Iterable[Kernel], grid: Floats) -> Floats:
     """
     spacing = float(grid[1] - grid[0])
     chain = list(kernels)
+    if chain and not any(kernel.noise for kernel in chain):
+        return _flowed(chain, grid)
     points, moved = grid, False
-    if chain and not chain[0].noise:  # a flow pulls its points apart, between modes a thousandfold
-        points = np.linspace(grid[0], grid[-1], FINER * (len(grid) - 1) + 1)
-    masses = np.exp(-(points**2) / 2) / math.sqrt(2 * math.pi) * (points[1] - points[0])
+    masses = _normal(grid) * spacing
     for kernel in chain:
         points, moved = kernel.mean(points), True
         if kernel.noise:
             masses = _smeared(points, masses, kernel.noise, grid) * spacing
             points, moved = grid, False
-    return _regridded(points, masses, grid) if moved else masses / spacing
+    return _regridded(grid, points, masses / spacing, grid) if moved else masses / spacing
 
 
 def total_variation(p: Floats, q: Floats, grid: Floats) -> float:
@@ -122,18 +122,43 @@ def _smeared(points: Floats, masses: Floats, noise: float, grid: Floats) -> Floa
     return density / (noise * math.sqrt(2 * math.pi))
 
 
-def _regridded(points: Floats, masses: Floats, grid: Floats) -> Floats:
-    """The density of masses that stand at moved points, on the grid."""
-    steps = np.diff(points)
-    if (steps > 0).all():  # masses per index over points per index, both smooth
-        slope = CubicSpline(np.arange(len(points)), points)(np.arange(len(points)), 1)
-        inside = (grid >= points[0]) & (grid <= points[-1])
+def _flowed(chain: list[Kernel], grid: Floats) -> Floats:
+    """The density after maps alone. A flow pulls points apart, between modes a thousandfold: where they end up sparse, more
+    are started."""
+
+    def through(points: Floats) -> Floats:
+        for kernel in chain:
+            points = kernel.mean(points)
+        return points
+
+    starts = np.linspace(grid[0], grid[-1], STARTS)
+    ends = through(starts)
+    if (np.diff(ends) > 0).all():
+        evenly = np.interp(np.linspace(ends[0], ends[-1], 2 * STARTS), ends, starts)
+        starts = np.unique(np.concatenate([starts, evenly]))
+        starts = starts[np.append(True, np.diff(starts) > 1e-9)]
+        ends = through(starts)
+    return _regridded(starts, ends, _normal(starts), grid)
+
+
+def _normal(points: Floats) -> Floats:
+    return np.asarray(np.exp(-(points**2) / 2) / math.sqrt(2 * math.pi))
+
+
+def _regridded(starts: Floats, ends: Floats, density: Floats, grid: Floats) -> Floats:
+    """The density on the grid after a map that took `starts`, where it was `density`, to `ends`."""
+    if (np.diff(ends) > 0).all():
+        slope = np.gradient(ends, starts)  # positive, since the map rises
+        smooth = CubicSpline(starts, ends)(starts, 1)  # more exact, where it does not overshoot
+        slope = np.where(np.abs(smooth - slope) < slope / 4, smooth, slope)
+        inside = (grid >= ends[0]) & (grid <= ends[-1])
+        logs = np.log(np.maximum(density, 1e-300)) - np.log(slope)
         found = np.zeros_like(grid)
-        found[inside] = PchipInterpolator(points, masses / slope)(grid[inside])  # never below 0
+        found[inside] = np.exp(PchipInterpolator(ends, logs)(grid[inside]))
         return found
     # the map folds: the mass between two neighbours is spread evenly between their images
-    low, high = np.minimum(points[:-1], points[1:]), np.maximum(points[:-1], points[1:])
-    between = (masses[:-1] + masses[1:]) / 2
+    low, high = np.minimum(ends[:-1], ends[1:]), np.maximum(ends[:-1], ends[1:])
+    between = (density[:-1] + density[1:]) / 2 * np.diff(starts)
     half = (grid[1] - grid[0]) / 2
     edges = np.append(grid - half, grid[-1] + half)
     width = np.maximum(high - low, 1e-300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -215,10 +216,16 @@ def libraries(
 
     def sampled(name: str, number: int) -> dict[str, Any]:
         make, steps = _schedulers()[name]
-        scheduler = make()
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # some of diffusers' schedulers still copy as NumPy 1 did
+            return distance(walked(name, make(), steps(number)), name)
+
+    def walked(name: str, scheduler: Any, steps: int) -> Any:
         known = np.log(sigma_of(AcceleratedStochasticScheduler().alphas_cumprod.numpy()))
         times = np.arange(len(known))
-        scheduler.set_timesteps(steps(number))
+        scheduler.set_timesteps(steps)
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(count, 1, generator=generator, dtype=torch.float64) * float(scheduler.init_noise_sigma)
         randomness = {} if name == "diffusers Heun" else {"generator": generator}
@@ -228,7 +235,7 @@ def libraries(
             level = shrunk**2 if shrunk < 1 else float(alpha_bar_of(np.exp(np.interp(float(t), times, known))))
             noise = -math.sqrt(1 - level) * world(0)(scaled, level)
             x = scheduler.step(noise, t, x, **randomness).prev_sample
-        return distance(x.double().numpy().ravel(), name)
+        return x.double().numpy().ravel()
 
     for number in calls:
         for name in _schedulers():
@@ -288,15 +295,16 @@ def pipelines(
 def draw(pipeline: Any, scheduler: Any, steps: int, count: int, seed: int, prompt: str = "") -> Any:
     """(count, ...) pixels or latents of a pipeline under another scheduler, one generator an image."""
     before = pipeline.scheduler
-    pipeline.scheduler = scheduler.from_config(before.config)
+    generators = [torch.Generator().manual_seed(seed + k) for k in range(count)]
+    common: dict[str, Any] = {"num_inference_steps": steps, "generator": generators}
     try:
-        generators = [torch.Generator().manual_seed(seed + k) for k in range(count)]
-        if hasattr(pipeline, "tokenizer"):
-            made = pipeline(
-                [prompt] * count, num_inference_steps=steps, generator=generators, output_type="latent"
-            ).images
-        else:
-            made = pipeline(batch_size=count, num_inference_steps=steps, generator=generators, output_type="np").images
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pipeline.scheduler = scheduler.from_config(before.config)
+            if hasattr(pipeline, "tokenizer"):
+                made = pipeline([prompt] * count, output_type="latent", **common).images
+            else:
+                made = pipeline(batch_size=count, output_type="np", **common).images
     finally:
         pipeline.scheduler = before
     return np.asarray(made, dtype=np.float64).reshape(count, -1)

@@ -133,7 +133,11 @@ class Labelled:
         """
         if self.pairs:
             return self.pairs
-        classes = np.unique(self.examples(target).labels.astype(str)).tolist()
+        if target not in self.columns:
+            raise ValueError(
+                f"{self.name} has no column {target!r} (it has {', '.join(self.columns)}); name one with --target"
+            )
+        classes = np.unique(self.columns[target].astype(str)).tolist()
         if len(classes) != 2:
             raise ValueError(
                 f"{self.name} has {len(classes)} classes in {target!r}; name two with --pairs, like {'-'.join(classes[:2])}"

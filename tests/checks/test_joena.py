@@ -10,7 +10,7 @@ from tameshi.bench.shelf import stand
 from tameshi.checks.joena import align
 
 torch.set_num_threads(1)
-QUICK = {"only": "alignment", "seeds": 4, "data": "specimen:ba-120", "noises": (0.0, 0.35, 0.5), "epochs": 8}
+QUICK = {"only": "alignment", "seeds": 4, "noises": (0.0, 0.35, 0.5)}
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,31 @@ def test_all_agents_at_once_equals_a_loop_over_agents(strategy, attack):
     assert trained[0] == pytest.approx(trained[1].numpy(), abs=1e-6)
 
 
+def test_a_module_that_is_no_plain_chain_goes_through_vmap():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = nn.Linear(5, 5), nn.Linear(5, 3, bias=False)
+
+        def forward(self, x):
+            return self.outer(x + self.inner(x).relu())
+
+    trained = [
+        flat(DecentralizedTrainer(Residual, batches(), RING, attack=pgd(0.2, steps=3), vectorise=together).fit(2))
+        for together in (True, False)
+    ]
+    assert DecentralizedTrainer(Residual, batches(), RING).chain is None
+    assert trained[0] == pytest.approx(trained[1].numpy(), abs=1e-6)
+
+
+def test_a_plain_chain_gives_what_vmap_gives():
+    trainer = DecentralizedTrainer(network, batches(), RING, same_start=False)
+    x = torch.randn(4, 7, 5)
+    directly = trainer._together(x)
+    trainer.chain = None
+    assert directly.detach() == pytest.approx(trainer._together(x).detach().numpy(), abs=1e-6)
+
+
 @pytest.mark.parametrize("strategy", ["diffusion", "consensus", "none", "central"])
 def test_a_linear_module_is_trained_as_the_linear_network_is(strategy):
     rng = np.random.default_rng(0)

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tameshi.graphs.edges import Floats
 
@@ -146,8 +145,10 @@ class GradientAttack:
     def _direction(self, model: Model, x: Tensor, y: Tensor) -> Tensor:
         x = x.detach().requires_grad_()
         logits = model(x)
-        loss = functional.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, x)
+        with torch.no_grad():  # the slope of cross-entropy at the logits: probabilities minus the truth
+            slope = logits.softmax(dim=-1)
+            slope.scatter_add_(-1, y[..., None], slope.new_full((*y.shape, 1), -1.0))
+        (gradient,) = torch.autograd.grad(logits, x, slope)
         if self.norm == "inf":
             return gradient.sign()
         return gradient / self._length(gradient).clamp_min(1e-30)

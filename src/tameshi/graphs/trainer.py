@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, Self
 
 import torch
@@ -77,6 +78,7 @@ class DecentralizedTrainer:
         if vectorise is True and statistics:
             raise ValueError("a module with batch statistics or dropout cannot be vectorised; pass vectorise=False")
         self.vectorised = not statistics if vectorise == "auto" else vectorise
+        self.chain = _chain(self.models[0])
         self.generator = torch.Generator().manual_seed(seed)
         self.losses: list[float] = []
 
@@ -164,14 +166,17 @@ class DecentralizedTrainer:
         """Σ_l a_lk stack_l for every k, at the stack's dtype."""
         return (weights.to(stack.dtype).T @ stack.flatten(1)).view_as(stack)
 
-    def _together(self, x: Tensor) -> Tensor:
+    def _together(self, x: Tensor, *, parameters: dict[str, Tensor] | None = None) -> Tensor:
         """Logits (K, batch, classes) of inputs (K, batch, ...), every agent through its own network."""
         base = self.models[0]
+        weights = self.parameters if parameters is None else parameters
+        if self.chain is not None and x.ndim == 3:
+            return _through(self.chain, weights, x)
 
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
-            return functional_call(base, (parameters, buffers), (inputs,))
+        def one(own: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
+            return functional_call(base, (own, buffers), (inputs,))
 
-        result: Tensor = vmap(one)(self.parameters, self.buffers, x)
+        result: Tensor = vmap(one)(weights, self.buffers, x)
         return result
 
     def _crafted(self, batches: Sequence[Batch], *, together: bool) -> list[Batch]:
@@ -187,7 +192,9 @@ class DecentralizedTrainer:
             ]
         self.models[0].eval()
         x, y = torch.stack([b[0] for b in batches]), torch.stack([b[1] for b in batches])
-        return list(zip(self.attack(self._together, x, y, torch.stack(starts)).unbind(), y.unbind(), strict=True))
+        frozen = {name: parameter.detach() for name, parameter in self.parameters.items()}  # only x is moved
+        model = partial(self._together, parameters=frozen)
+        return list(zip(self.attack(model, x, y, torch.stack(starts)).unbind(), y.unbind(), strict=True))
 
     def _gradients(self, batches: Sequence[Batch], *, together: bool) -> Tensor:
         """Fill the stacked gradients; returns the agents' losses (K,)."""
@@ -195,8 +202,8 @@ class DecentralizedTrainer:
         if together:
             self.models[0].train()
             logits = self._together(torch.stack([x for x, _ in batches]))
-            losses = torch.stack([self.loss_fn(o, y) for o, (_, y) in zip(logits, batches, strict=True)])
-            losses.sum().backward()  # type: ignore[no-untyped-call]  # torch has it untyped
+            losses: Tensor = vmap(self.loss_fn)(logits, torch.stack([y for _, y in batches]))
+            losses.sum().backward()
             return losses.detach()
         for parameter in self.parameters.values():
             parameter.grad = torch.zeros_like(parameter)
@@ -214,3 +221,28 @@ class DecentralizedTrainer:
                 self.buffers[name].data[k] = buffer  # counters of batches are replaced, not updated in place
             model.eval()
         return losses
+
+
+ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
+
+
+def _chain(model: nn.Module) -> list[tuple[str, nn.Module]] | None:
+    """The layers of a plain chain of linear layers and elementwise functions, which needs no `vmap`; None for others."""
+    if type(model) is not nn.Sequential:
+        return None
+    layers = list(model.named_children())
+    if not all(type(layer) is nn.Linear or isinstance(layer, ELEMENTWISE) for _, layer in layers):
+        return None
+    return layers
+
+
+def _through(chain: list[tuple[str, nn.Module]], weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    """What `vmap` would give, a third of its time: one batched product for each linear layer; x (K, batch, features)."""
+    for name, layer in chain:
+        if isinstance(layer, nn.Linear):
+            across = weights[f"{name}.weight"].mT
+            bias = weights.get(f"{name}.bias")
+            x = x @ across if bias is None else torch.baddbmm(bias[:, None], x, across)
+        else:
+            x = layer(x)
+    return x

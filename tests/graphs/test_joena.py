@@ -1,0 +1,242 @@
+import itertools
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from tests.graphs.graphs_at_hand import barabasi, isomorphic_pair
+
+from tameshi.graphs import JOENA, RWRCosine, alignment_metrics
+from tameshi.graphs.joena import Encoder, Problem, objective, optimal_shift
+from tameshi.graphs.transport import fused_gromov, gromov_cost
+from tameshi.graphs.walks import rwr_features
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    first, second, anchors, _ = isomorphic_pair(24, seed=5, known=0.3)
+    features = rwr_features(first, second, anchors)
+    return Problem.of(first, second, *features, attributes=None, alpha=0.6)
+
+
+def embedded(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    encoder = Encoder.drawn(problem.features1.shape[1], 8, 6, seed=1).double()
+    with torch.no_grad():
+        return encoder(problem.features1), encoder(problem.features2)
+
+
+def test_the_best_shift_is_where_the_objective_is_smallest(problem):
+    costs = problem.costs(*embedded(problem))
+    coupling = fused_gromov(*costs, shift=1e-3, weight=2.0, temperature=1e-2)
+    best = optimal_shift(*costs, coupling, 2.0)
+    here, below, above = (objective(*costs, coupling, shift=best + d, weight=2.0) for d in (0, -1e-3, 1e-3))
+    ones = torch.ones_like(coupling)
+    k3 = float(gromov_cost(costs[1], costs[2], ones).sum())
+    assert below - here == pytest.approx(2 * k3 * 1e-6, rel=1e-6)
+    assert above - here == pytest.approx(2 * k3 * 1e-6, rel=1e-6)
+
+
+def test_the_best_shift_of_a_worked_case():
+    """The sums of the definition, k1 + 2 w k2 over 2 w k3, with the matrix of ones written out."""
+    rng = np.random.default_rng(0)
+    cost1, cost2 = (rng.random((n, n)) for n in (4, 3))
+    cost1, cost2, cost = cost1 + cost1.T, cost2 + cost2.T, rng.random((4, 3))
+    coupling = rng.dirichlet(np.ones(12)).reshape(4, 3)
+    ones = np.ones((4, 3))
+    B = (cost1**2) @ ones @ np.ones((3, 3)) + np.ones((4, 4)) @ ones @ cost2**2 - 2 * cost1 @ ones @ cost2.T
+    by_hand = (cost.sum() + 4 * (B * coupling).sum()) / (4 * B.sum())
+    assert optimal_shift(*map(torch.from_numpy, (cost, cost1, cost2, coupling)), 2.0) == pytest.approx(
+        by_hand, rel=1e-12
+    )
+
+
+def test_the_best_shift_without_structure_is_zero():
+    zero = torch.zeros(3, 3, dtype=torch.float64)
+    assert optimal_shift(zero + 1, zero, zero, zero + 1 / 9, 2.0) == 0.0
+
+
+@pytest.mark.parametrize("with_attributes", [False, True])
+@pytest.mark.parametrize("dense", [False, True])
+def test_the_gradient_written_by_hand_equals_autograd_and_differences(dense, with_attributes):
+    first, second, anchors, _ = isomorphic_pair(14, seed=2, known=0.3)
+    rng = np.random.default_rng(0)
+    attributes = (rng.random((14, 3)), rng.random((14, 3))) if with_attributes else None
+    features = rwr_features(first, second, anchors)
+    case = Problem.of(first, second, *features, attributes=attributes, alpha=0.6, dense=dense)
+    points = [z.clone().requires_grad_() for z in embedded(case)]
+    coupling = torch.from_numpy(rng.dirichlet(np.ones(14 * 14)).reshape(14, 14))
+    shift = 2e-3
+
+    def value(z1: torch.Tensor, z2: torch.Tensor) -> torch.Tensor:
+        cost, matrices = (-(z1 @ z2.T)).exp(), []
+        if case.attributes is not None:
+            cost = 0.95 * cost + 0.05 * (-(case.attributes[0] @ case.attributes[1].T)).exp()
+        for side, (z, adjacency) in enumerate(((z1, first), (z2, second))):
+            intra = (-(z @ z.T)).exp()
+            if case.attributes is not None:
+                intra = 0.95 * intra + 0.05 * (-(case.attributes[side] @ case.attributes[side].T)).exp()
+            matrices.append(intra * torch.from_numpy(adjacency.toarray()))
+        X, (C1, C2) = coupling - shift, matrices
+        L = C1**2 @ X @ torch.ones(14, 14).double() + torch.ones(14, 14).double() @ X @ C2**2 - 2 * C1 @ X @ C2.T
+        return (cost * X).sum() + case.weight * (L * X).sum()
+
+    loss = value(*points)
+    by_autograd = torch.autograd.grad(loss, points)
+    detached = [z.detach() for z in points]
+    written, *by_hand = case.gradients(*detached, case.costs(*detached), coupling, shift)
+    assert written == pytest.approx(loss.item(), rel=1e-10)
+    for ours, theirs in zip(by_hand, by_autograd, strict=True):
+        assert ours == pytest.approx(theirs.numpy(), abs=1e-10)
+    step = torch.zeros_like(detached[0])
+    step[3, 2] = 1e-6
+    with torch.no_grad():
+        slope = (value(detached[0] + step, detached[1]) - value(detached[0] - step, detached[1])) / 2e-6
+    assert by_hand[0][3, 2].item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-9)
+
+
+def test_the_objective_noted_is_the_objective(problem):
+    z1, z2 = embedded(problem)
+    costs = problem.costs(z1, z2)
+    coupling = fused_gromov(*costs, shift=1e-3, weight=problem.weight, temperature=1e-2)
+    loss, _, _ = problem.gradients(z1, z2, costs, coupling, 1e-3)
+    assert loss == pytest.approx(objective(*costs, coupling, shift=1e-3, weight=problem.weight), rel=1e-10)
+
+
+def test_the_coupling_has_the_right_sums(problem):
+    costs = problem.costs(*embedded(problem))
+    coupling = fused_gromov(*costs, shift=1e-3, weight=problem.weight, temperature=1e-2)
+    assert coupling.sum(dim=0) == pytest.approx(np.full(24, 1 / 24), rel=1e-10)
+
+
+def test_isomorphic_graphs_are_aligned_perfectly():
+    first, second, anchors, rest = isomorphic_pair(60, seed=3)
+    assert next(nx.isomorphism.GraphMatcher(*[nx.from_scipy_sparse_array(first)] * 2).isomorphisms_iter())
+    automorphisms = nx.isomorphism.GraphMatcher(*[nx.from_scipy_sparse_array(first)] * 2).isomorphisms_iter()
+    assert len(list(itertools.islice(automorphisms, 2))) == 1  # none but the identity
+    aligner = JOENA().fit(first, second, anchors)
+    assert aligner.score(rest) == 1.0
+    pairs, similarity = aligner.match("hungarian")
+    everything = dict(np.concatenate([anchors, rest]).tolist())
+    assert all(everything[u] == v for u, v in pairs.tolist())
+    assert (similarity > 0).all()
+
+
+def test_relabelling_a_graph_permutes_the_answer():
+    first, second, anchors, _ = isomorphic_pair(40, seed=1)
+    names = np.random.default_rng(7).permutation(40)
+    order = np.argsort(names)
+    renamed = second[order][:, order]
+    moved = np.stack([anchors[:, 0], names[anchors[:, 1]]], axis=1)
+    # at gamma 1e-3 the transport of such small graphs is chaotic at first, and sums in another order show
+    plain = JOENA(epochs=4, gamma=1e-2).fit(first, second, anchors).similarity_
+    other = JOENA(epochs=4, gamma=1e-2).fit(first, renamed, moved).similarity_
+    assert other[:, names] == pytest.approx(plain, abs=1e-9)
+
+
+def test_the_default_never_looks_at_test_pairs():
+    first, second, anchors, rest = isomorphic_pair(40, seed=4)
+    blind = JOENA(epochs=4).fit(first, second, anchors)
+    watched = JOENA(epochs=4).fit(first, second, anchors, watch=rest)
+    assert (blind.similarity_ == watched.similarity_).all()
+    assert all(not epoch["watched"] for epoch in blind.history_)
+
+
+def test_the_protocol_of_the_paper_is_labelled_optimistic_and_never_below_ours():
+    first, second, anchors, rest = isomorphic_pair(40, seed=4)
+    aligner = JOENA(epochs=4).fit(first, second, anchors, watch=rest)
+    ours, theirs = aligner.metrics(rest), aligner.metrics(rest, protocol="paper")
+    assert "optimistic" in str(theirs["protocol"])
+    assert "optimistic" not in str(ours["protocol"])
+    assert all(theirs[name] >= value for name, value in ours.items() if name != "protocol")
+    with pytest.raises(ValueError, match="watch=test_pairs"):
+        JOENA(epochs=2).fit(first, second, anchors).metrics(rest, protocol="paper")
+
+
+def test_without_the_shift_the_embedding_collapses():
+    first, second, anchors, rest = isomorphic_pair(60, seed=1)
+    trained = JOENA(early_stop=None).fit(first, second, anchors)
+    collapsed = JOENA(early_stop=None, lambda_init=0, lambda_momentum=0).fit(first, second, anchors)
+    assert collapsed.score(rest) < 0.7 < trained.score(rest)
+    assert all(epoch["lam"] == 0 for epoch in collapsed.history_)
+
+
+def test_the_same_seed_gives_the_same_alignment_and_leaves_the_global_generator_alone():
+    first, second, anchors, _ = isomorphic_pair(30, seed=4)
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    one, two = (JOENA(epochs=3, seed=5).fit(first, second, anchors).similarity_ for _ in range(2))
+    assert (one == two).all()
+    assert (torch.random.get_rng_state() == state).all()
+
+
+def test_isolated_nodes_and_one_anchor_give_finite_numbers():
+    with pytest.warns(UserWarning, match="too few to hold a fifth out"):
+        aligner = JOENA(epochs=3).fit([(0, 1), (1, 2)], [(0, 1), (1, 2)], [(1, 1)], num_nodes=(5, 4))
+    assert aligner.similarity_.shape == (5, 4)
+    assert np.isfinite(aligner.similarity_).all()
+
+
+def test_attributes_help_where_structure_says_nothing():
+    ring = [(i, (i + 1) % 12) for i in range(12)]
+    attributes = np.random.default_rng(0).normal(size=(12, 6))
+    truth = np.stack([np.arange(12)] * 2, axis=1)
+    settings = {"epochs": 3, "early_stop": None, "gamma": 1e-2}
+    for how in ("costs", "features"):
+        found = JOENA(**settings, attributes=how).fit(ring, ring, [(0, 0)], attributes, attributes)
+        bare = JOENA(**settings).fit(ring, ring, [(0, 0)])
+        assert found.score(truth) > bare.score(truth)
+
+
+def test_training_that_destroys_the_alignment_warns():
+    first, second, anchors, _ = isomorphic_pair(60, seed=6)
+    with pytest.warns(UserWarning, match="most pairs repel"):
+        JOENA(epochs=2, lambda_init=2.0, lambda_momentum=0.0).fit(first, second, anchors)
+
+
+def test_float32_is_near_float64():
+    first, second, anchors, _ = isomorphic_pair(40, seed=4)
+    single = JOENA(epochs=3, dtype="float32", gamma=1e-2).fit(first, second, anchors)
+    double = JOENA(epochs=3, gamma=1e-2).fit(first, second, anchors)
+    assert single.similarity_ == pytest.approx(double.similarity_, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": 1.0}, r"alpha must be in \[0, 1\)"),
+        ({"gamma": 0.0}, "gamma must be above 0"),
+        ({"gamma": 1e-4, "dtype": "float32"}, "float32 needs gamma of at least 5e-4"),
+        ({"dtype": "bfloat16"}, "dtype must be"),
+        ({"epochs": -1}, "epochs must be at least 0"),
+        ({"early_stop": "test"}, "early_stop must be"),
+        ({"attributes": "other"}, "attributes must be"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        JOENA(**settings)
+
+
+@pytest.mark.parametrize(
+    ("x1", "x2", "message"),
+    [
+        (np.ones((3, 2)), None, "both graphs or for none"),
+        (np.ones((2, 2)), np.ones((3, 2)), r"graph 1 must have shape \(3, f\)"),
+        (np.ones((3, 2)), np.full((3, 2), np.nan), "graph 2 hold NaN"),
+        (np.ones((3, 2)), np.ones((3, 1)), "same attributes"),
+    ],
+)
+def test_attributes_that_cannot_be_are_refused(x1, x2, message):
+    with pytest.raises(ValueError, match=message):
+        JOENA().fit([(0, 1), (1, 2)], [(0, 1), (1, 2)], [(0, 0)], x1, x2)
+
+
+def test_an_aligner_that_is_not_fitted_says_so():
+    with pytest.raises(ValueError, match="not fitted"):
+        JOENA().match()
+    aligner = RWRCosine().fit(barabasi(9, 0), barabasi(9, 0), [(0, 0)])
+    with pytest.raises(ValueError, match="argmax"):
+        aligner.match("best")
+    assert alignment_metrics(aligner.similarity_, [(0, 0)])["mrr"] > 0

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tameshi.graphs import DecentralizedTrainer, fgm, pgd, train_linear
+
+torch.set_num_threads(1)
+RING = [(0, 1), (1, 2), (2, 3), (3, 0)]
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def batches(steps: int = 3, size: int = 6, agents: int = 4):
+    rng = torch.Generator().manual_seed(0)
+    return [
+        [(torch.randn(size, 5, generator=rng), torch.randint(3, (size,), generator=rng)) for _ in range(steps)]
+        for _ in range(agents)
+    ]
+
+
+def flat(trainer: DecentralizedTrainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten(1) for p in trainer.parameters.values()], dim=1)
+
+
+@pytest.mark.parametrize("strategy", ["diffusion", "consensus", "central", "none"])
+@pytest.mark.parametrize("attack", [None, fgm(0.3), pgd(torch.tensor([0.1, 0.2, 0.3, 0.4]), "inf", steps=3)])
+def test_all_agents_at_once_equals_a_loop_over_agents(strategy, attack):
+    trained = [
+        flat(DecentralizedTrainer(network, batches(), RING, strategy, attack, vectorise=together).fit(2))
+        for together in (True, False)
+    ]
+    assert trained[0] == pytest.approx(trained[1].numpy(), abs=1e-6)
+
+
+def test_a_module_that_is_no_plain_chain_goes_through_vmap():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = nn.Linear(5, 5), nn.Linear(5, 3, bias=False)
+
+        def forward(self, x):
+            return self.outer(x + self.inner(x).relu())
+
+    trained = [
+        flat(DecentralizedTrainer(Residual, batches(), RING, attack=pgd(0.2, steps=3), vectorise=together).fit(2))
+        for together in (True, False)
+    ]
+    assert DecentralizedTrainer(Residual, batches(), RING).chain is None
+    assert trained[0] == pytest.approx(trained[1].numpy(), abs=1e-6)
+
+
+def test_a_plain_chain_gives_what_vmap_gives():
+    trainer = DecentralizedTrainer(network, batches(), RING, same_start=False)
+    x = torch.randn(4, 7, 5)
+    directly = trainer._together(x)
+    trainer.chain = None
+    assert directly.detach() == pytest.approx(trainer._together(x).detach().numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["diffusion", "consensus", "none", "central"])
+def test_a_linear_module_is_trained_as_the_linear_network_is(strategy):
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.normal(size=(12, 5)), rng.integers(2, size=12)
+    draws = np.arange(12).reshape(3, 4)
+    data = torch.from_numpy(inputs).double()
+    loaders = [[(data[[i]], torch.tensor([labels[i]])) for i in draws[:, k]] for k in range(4)]
+
+    class Score(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(5, dtype=torch.float64))
+
+        def forward(self, x):
+            score = x @ self.weight
+            return torch.stack([torch.zeros_like(score), score], dim=-1)
+
+    trainer = DecentralizedTrainer(Score, loaders, RING, strategy, fgm(0.4), lambda p: torch.optim.SGD(p, lr=0.1)).fit(
+        1
+    )
+    matrix = trainer.combination.double().numpy()
+    linear = train_linear(
+        inputs,
+        2.0 * labels - 1,
+        draws,
+        np.eye(4) if strategy == "none" else matrix,
+        strategy=strategy,
+        eps=np.full(4, 0.4),
+        step=0.1,
+        ridge=0.0,
+        gradient_weights=np.full(4, 0.25) if strategy == "central" else None,
+    )
+    assert flat(trainer) == pytest.approx(linear.weights, abs=1e-6)
+
+
+def test_agents_that_cooperate_disagree_less():
+    settings = {"same_start": False, "attack": fgm(0.2)}
+    alone = DecentralizedTrainer(network, batches(20), RING, "none", **settings).fit(1)
+    together = DecentralizedTrainer(network, batches(20), RING, "diffusion", **settings).fit(1)
+    assert together.disagreement() < 0.2 * alone.disagreement()
+
+
+def test_a_module_with_batch_statistics_goes_through_the_loop_and_is_attacked_in_evaluation_mode():
+    seen = []
+
+    def attack(model, x, y):
+        seen.append(model.training)
+        return x + 0.1
+
+    def normalised() -> nn.Module:
+        return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+
+    trainer = DecentralizedTrainer(normalised, batches(), RING, "diffusion", attack).fit(1)
+    assert not trainer.vectorised
+    assert not any(seen)
+    assert len(seen) == 12
+    means = trainer.buffers["1.running_mean"]
+    assert means.abs().max() > 0
+    assert torch.isfinite(trainer.logits(torch.randn(2, 5))).all()
+    with pytest.raises(ValueError, match="vectorise=False"):
+        DecentralizedTrainer(normalised, batches(), RING, vectorise=True)
+
+
+def test_batches_of_uneven_size_are_taken_one_by_one():
+    uneven = batches()
+    uneven[1] = [(x[:4], y[:4]) for x, y in uneven[1]]
+    trainer = DecentralizedTrainer(network, uneven, RING, attack=pgd(0.1)).fit(1)
+    assert len(trainer.losses) == 3
+
+
+def test_training_leaves_the_global_generator_alone_and_repeats():
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    one, two = (flat(DecentralizedTrainer(network, batches(), RING, attack=pgd(0.1)).fit(2)) for _ in range(2))
+    assert (one == two).all()
+    assert (torch.random.get_rng_state() == state).all()
+
+
+def test_an_agents_model_is_its_slice_of_the_stack():
+    trainer = DecentralizedTrainer(network, batches(), RING, same_start=False).fit(1)
+    x = torch.randn(4, 5)
+    assert (trainer.logits(x)[2] == trainer.agent_model(2)(x)).all()
+    assert not torch.allclose(trainer.logits(x)[0], trainer.logits(x)[2])
+
+
+def test_what_cannot_be_trained_is_refused():
+    with pytest.raises(ValueError, match="the graph has 4 agents, but there are 3 loaders"):
+        DecentralizedTrainer(network, batches(agents=3), RING)
+    with pytest.raises(ValueError, match="strategy must be"):
+        DecentralizedTrainer(network, batches(), RING, "gossip")
+    empty = batches()
+    empty[2] = []
+    with pytest.raises(ValueError, match="agent 2 has no data"):
+        DecentralizedTrainer(network, empty, RING).fit(1)
+    broken = batches()
+    broken[1] = [(x * float("nan"), y) for x, y in broken[1]]
+    with pytest.raises(FloatingPointError, match="agent 1 is not finite"):
+        DecentralizedTrainer(network, broken, RING).fit(1)

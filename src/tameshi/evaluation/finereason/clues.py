@@ -150,7 +150,12 @@ class _Reading:
 def _constant(value: object) -> Value:
     if isinstance(value, str):
         return value
-    if type(value) in (int, float) and isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST:
+    if (
+        type(value) in (int, float)
+        and isinstance(value, int | float)
+        and math.isfinite(value)
+        and abs(value) <= LARGEST
+    ):
         return value
     raise UnsafeClueError(f"a clue's constants are texts and numbers up to {LARGEST:,}, but not {str(value)[:40]}")
 

@@ -111,9 +111,12 @@ class Game24:
         Raises:
             ValueError: anything but whole numbers, + - * / and parentheses, or a division by zero.
         """
-        first = text.strip().splitlines()[0] if text.strip() else ""
-        match = re.search(r"\[([^\[\]]*)\]", text[:4_000])
-        words = [w.strip(" \"'`.") for w in (match[1] if match else first.split("=")[0]).split(",")]
+        _, bracket, listed = text[:4_000].partition("[")
+        inside, closed, _ = listed.partition("]")
+        if bracket and (not closed or "[" in inside):
+            raise ValueError("the list of expressions is not well formed")
+        first = inside if bracket else (text.strip().splitlines() or [""])[0].split("=")[0]
+        words = [word.strip(" \n\"'`.") for word in first.split(",")]
         if not 1 <= len(words) <= 5 or not all(words):
             raise ValueError('a state is written as a list of expressions, ["(5 + 9)", "12"], but there is none')
         for word in words:

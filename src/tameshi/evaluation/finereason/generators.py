@@ -180,6 +180,14 @@ def _true_clues(table: Table, headers: tuple[str, ...], rng: Random) -> Iterator
         one_of = f"({cell(true[a], h1)} == {v1!r} or {cell(true[a], h2)} == {v2!r})"
         return f"{one_of} and ({cell(v1, h2)} != {v2!r})", f"{true[a]} goes with either {v1} or {v2}, which differ."
 
-    templates = [equal, unequal, unequal, before, offset, either, either]  # outright facts are rare, as in the official set
+    templates = [
+        equal,
+        unequal,
+        unequal,
+        before,
+        offset,
+        either,
+        either,
+    ]  # outright facts are rare, as in the official set
     while True:
         yield rng.choice(templates)()

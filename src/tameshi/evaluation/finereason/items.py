@@ -77,7 +77,9 @@ class Item:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON holds it."""
-        states = {name: thawed(getattr(self, name)) for name in ("current", "parent", "grandparent", "unsolvable_child")}
+        states = {
+            name: thawed(getattr(self, name)) for name in ("current", "parent", "grandparent", "unsolvable_child")
+        }
         rest = {"id": self.id, "group": self.group, "status": self.status, "depth": self.depth}
         return {"puzzle": self.puzzle.to_json(), **states, **rest}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import permutations, product
 from typing import Any, ClassVar, TypeAlias
@@ -60,7 +60,10 @@ class LogicGrid:
         for name, clue in self.clues.items():
             unknown = [header for header in clue.headers if header not in self.categories]
             if unknown:
-                raise ValueError(f"clue {name} names the column {unknown[0]!r}, but there are {', '.join(self.headers)}")
+                raise ValueError(
+                    f"clue {name} names the column {unknown[0]!r}, but there are {', '.join(self.headers)}"
+                )
+        self._named = tuple(dict.fromkeys(v for clue in self.clues.values() for v in clue.named))
         self.texts = dict(texts) if texts else {name: clue.text for name, clue in self.clues.items()}
         self.story = story
         blank = ("",) * (len(self.headers) - 1)
@@ -70,26 +73,23 @@ class LogicGrid:
         return self.moves(state)
 
     def moves(self, state: Table) -> list[Table]:
-        """Every table that comes of applying one clue, each once; clues whose values are all placed give none."""
-        return list(dict.fromkeys(table for clue in self.clues.values() for table in self.applied(clue, state)))
+        """Every table that comes of applying one clue, each once; clues whose values are all placed give none.
+
+        Options that no clue names are placed last, one by one: they follow by elimination.
+        """
+        found = dict.fromkeys(table for clue in self.clues.values() for table in self.applied(clue, state))
+        if not found and not self._waiting(self._named, state):
+            found = dict.fromkeys(t for o in self._waiting(self.column_of, state)[:1] for t in self._placed([o], state))
+        return list(found)
 
     def applied(self, clue: Clue, state: Table) -> Iterator[Table]:
         """The tables in which the values that a clue names are placed and the clue is true.
 
         A column holds an option once: the official move check lacks this test, ours has it.
         """
-        placed = self._rows(tuple(zip(*state, strict=True)))
-        waiting = [v for v in clue.named if v in self.column_of and v not in placed]
-        if not waiting:
-            return
-        rows = [[r for r, row in enumerate(state) if row[self.column_of[v]] == ""] for v in waiting]
-        for chosen in product(*rows):
-            cells = {(r, self.column_of[v]): v for r, v in zip(chosen, waiting, strict=True)}
-            if len(cells) < len(waiting):
-                continue
-            table = tuple(tuple(cells.get((r, c), v) for c, v in enumerate(row)) for r, row in enumerate(state))
-            if clue.holds(self._lookup(table)):
-                yield table
+        waiting = self._waiting(clue.named, state)
+        if waiting:
+            yield from (table for table in self._placed(waiting, state) if clue.holds(self._lookup(table)))
 
     def objection(self, previous: Table, following: Table) -> str | None:
         if following in self.moves(previous):
@@ -178,7 +178,11 @@ class LogicGrid:
                 raise ValueError(f"row {r + 1} must have {len(self.headers)} cells, got {len(row)}")
             for c, cell in enumerate(row):
                 given = row[0] == self.initial[r][0] if c == 0 else True
-                if not given or isinstance(cell, list | dict | bool) or cell not in ("", *self.categories[self.headers[c]]):
+                if (
+                    not given
+                    or isinstance(cell, list | dict | bool)
+                    or cell not in ("", *self.categories[self.headers[c]])
+                ):
                     raise ValueError(f"row {r + 1}, column {self.headers[c]} may not hold {str(cell)[:40]!r}")
         for c, header in enumerate(self.headers):
             filled = [row[c] for row in rows[1:] if row[c] != ""]
@@ -195,6 +199,19 @@ class LogicGrid:
             "texts": self.texts,
             "story": self.story,
         }
+
+    def _waiting(self, options: Iterable[Value], state: Table) -> list[Value]:
+        """Those of the options that have no place yet."""
+        placed = self._rows(tuple(zip(*state, strict=True)))
+        return [o for o in options if o in self.column_of and o not in placed]
+
+    def _placed(self, options: Sequence[Value], state: Table) -> Iterator[Table]:
+        """All ways to put options into empty cells of their columns."""
+        rows = [[r for r, row in enumerate(state) if row[self.column_of[o]] == ""] for o in options]
+        for chosen in product(*rows):
+            cells = {(r, self.column_of[o]): o for r, o in zip(chosen, options, strict=True)}
+            if len(cells) == len(options):
+                yield tuple(tuple(cells.get((r, c), v) for c, v in enumerate(row)) for r, row in enumerate(state))
 
     def _lookup(self, table: Table) -> Lookup:
         columns = tuple(zip(*table, strict=True))

@@ -169,7 +169,8 @@ def haar_rotation(features: int, *, seed: int = 0) -> Tensor:
     """(features, features) orthogonal matrix drawn from the uniform law, float64: QR of a Gaussian with its signs fixed."""
     gaussian = torch.randn(features, features, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     q, r = torch.linalg.qr(gaussian)
-    return q * r.diagonal().sign()
+    signed: Tensor = q * r.diagonal().sign()
+    return signed
 
 
 def normalised(hidden: Tensor, *, mask: Tensor | None = None) -> Tensor:

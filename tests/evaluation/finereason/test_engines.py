@@ -156,7 +156,7 @@ def test_the_appointments_have_the_one_solution_and_clue_7_is_a_legal_move_after
 
 def test_a_logic_grid_places_an_option_once_although_the_official_check_would_not_mind() -> None:
     puzzle = LogicGrid({"n": [1, 2], "x": ["a", "b"]}, {"1": "T[r(1)][c('x')] == 'a' or T[r(2)][c('x')] == 'a'"})
-    assert puzzle.moves(((1, "a"), (2, ""))) == []
+    assert puzzle.moves(((1, "a"), (2, ""))) == [((1, "a"), (2, "b"))]  # no clue names b: it follows by elimination
     with pytest.raises(ValueError, match="the column x holds an option twice"):
         puzzle.table([["n", "x"], [1, "a"], [2, "a"]])
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from random import Random
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -61,7 +62,7 @@ def test_an_impossible_share_is_refused() -> None:
     ("kind", "size"), [("sudoku", 4), ("sudoku", 9), ("graph_coloring", 12), ("game24", 4), ("logic_grid", 4)]
 )
 def test_the_environment_passes_gymnasiums_own_check(kind, size) -> None:
-    check_env(PuzzleEnv(kind, size=size), skip_render_check=False)
+    check_env(gymnasium.make("tameshi/Puzzle-v0", puzzle=kind, size=size, render_mode="ansi").unwrapped)
 
 
 @pytest.mark.parametrize(("kind", "size"), [("sudoku", 4), ("graph_coloring", 12), ("game24", 4), ("logic_grid", 4)])

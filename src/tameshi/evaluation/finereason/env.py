@@ -38,17 +38,19 @@ class PuzzleEnv(gymnasium.Env[Observation, np.int64]):
         puzzle: which engine.
         size: of a Sudoku, 4 or 9; of a graph, its vertices, at most 25.
         max_steps: after so many the episode is truncated.
+        render_mode: "ansi" or None; `render` gives the state as text either way.
     """
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012  Gymnasium's name
-    render_mode = "ansi"
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  Gymnasium's name
 
-    def __init__(self, puzzle: Kind = "sudoku", *, size: int = 4, max_steps: int = 200) -> None:
+    def __init__(
+        self, puzzle: Kind = "sudoku", *, size: int = 4, max_steps: int = 200, render_mode: str | None = None
+    ) -> None:
         if puzzle not in KINDS:
             raise ValueError(f"the puzzle must be one of {', '.join(KINDS)}, got {puzzle!r}")
         if puzzle == "graph_coloring" and not 2 <= size <= CELLS["graph_coloring"]:
             raise ValueError(f"a graph has 2 to {CELLS['graph_coloring']} vertices here, got size={size}")
-        self.kind, self.size, self.max_steps = puzzle, size, max_steps
+        self.kind, self.size, self.max_steps, self.render_mode = puzzle, size, max_steps, render_mode
         largest = 1e16 if puzzle == "game24" else float(CELLS[puzzle])  # five numbers of three digits multiply to less
         self.action_space = spaces.Discrete(1 + MOVES[puzzle])
         self.observation_space = spaces.Box(-largest, largest, (CELLS[puzzle],), np.float32)
@@ -99,3 +101,7 @@ class PuzzleEnv(gymnasium.Env[Observation, np.int64]):
         else:
             cells = [float(v) for v in np.ravel(state)]
         return np.array((cells + [-1.0] * CELLS[self.kind])[: CELLS[self.kind]], dtype=np.float32)
+
+
+if "tameshi/Puzzle-v0" not in gymnasium.registry:
+    gymnasium.register("tameshi/Puzzle-v0", entry_point="tameshi.evaluation.finereason.env:PuzzleEnv")

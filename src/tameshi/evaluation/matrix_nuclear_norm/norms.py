@@ -137,7 +137,9 @@ def diff_erank(trained: Tensor, untrained: Tensor, *, average: Literal["erank", 
 
 def column_norms(rows: Tensor) -> Tensor:
     """Length of every column: (..., tokens, features) -> (..., features)."""
-    return rows.square().sum(-2).sqrt()  # row by row through memory; a norm over a strided dimension takes four times as long
+    return (
+        rows.square().sum(-2).sqrt()
+    )  # row by row through memory; a norm over a strided dimension takes four times as long
 
 
 def gram_spectrum(rows: Tensor) -> Tensor:
@@ -205,7 +207,9 @@ def _rows(hidden: Tensor, mask: Tensor | None, *, normalize: bool) -> tuple[Tens
             raise ValueError(f"hidden states must be finite, but token {where[0].tolist()[-1]} holds NaN or infinity")
     if not normalize:
         return rows, counts
-    centred = rows - mean if rows.data_ptr() == hidden.data_ptr() else rows.sub_(mean)  # in place only on a copy of ours
+    centred = (
+        rows - mean if rows.data_ptr() == hidden.data_ptr() else rows.sub_(mean)
+    )  # in place only on a copy of ours
     lengths = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
     # A row that equals the mean comes out of the subtraction as rounding, not as zero.
     size = lengths.amax(-2, keepdim=True) + torch.linalg.vector_norm(mean, dim=-1, keepdim=True)
@@ -220,4 +224,3 @@ def _undefined(rows: Tensor) -> Tensor:
 
 def _filled(rows: Tensor) -> Tensor:
     return rows.nan_to_num(nan=0.0) if bool(rows.isnan().any()) else rows
-

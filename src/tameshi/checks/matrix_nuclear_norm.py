@@ -88,7 +88,7 @@ def family(
     """Scores over a family of models, trained and not, on undisturbed, disturbed and shortened texts.
 
     Args:
-        model: of your own, two or more of one family; left out, four models of ours that differ in width.
+        model: of your own, two or more of one family, from small to large; left out, four of ours that differ in width.
         text: to read; the standard library's prose unless given, and text of a known law for our own models.
         texts: how many of them.
         max_length: tokens that a text is cut to.
@@ -113,7 +113,7 @@ class Member:
     """A model of a family, read once per method.
 
     Args:
-        size: what the family is ordered by: the width of ours, the parameters of the user's.
+        size: what the family is ordered by: the width of ours, the place of the user's in the order given.
         load: gives the model.
         encoded: the texts, (tokens,) each.
         seed: of untrained weights, rotations and shuffling.
@@ -155,10 +155,9 @@ def _theirs(subjects: Sequence[CausalLM], text: Texts | None, count: int, max_le
     def encoded(subject: CausalLM) -> list[Tensor]:
         return [torch.tensor(subject.tokenizer(t, truncation=True, max_length=max_length)["input_ids"]) for t in chosen]
 
-    sizes = [sum(math.prod(p.shape) for p in s.model.parameters()) for s in subjects] if len(subjects) > 1 else [1]
     return [
-        Member(size, lambda s=s: s.model, partial(encoded, s), seed)  # type: ignore[misc]  # a default binds the loop's value
-        for size, s in zip(sizes, subjects, strict=True)
+        Member(place, partial(getattr, subject, "model"), partial(encoded, subject), seed)
+        for place, subject in enumerate(subjects, 1)
     ]
 
 

@@ -26,7 +26,6 @@ EDGES: dict[Kind, tuple[float, ...]] = {
     "game24": (0.5,),
     "logic_grid": (0.35, 0.6),
 }
-PER_PUZZLE = 10  # items of one puzzle at most; the official files have about as many
 MOST_PUZZLES = 5_000
 
 
@@ -94,6 +93,9 @@ def item_from_json(saved: Mapping[str, Any]) -> Item:
 def build_items(puzzle: Kind, n: int = 100, seed: int = 0, *, size: int = 0) -> list[Item]:
     """Draw items, the same number of each status at each depth (one more or less where `n` does not divide).
 
+    A puzzle gives one solvable and one unsolvable state at most, since states of one puzzle are not independent (the official
+    files take ten of each puzzle).
+
     Args:
         puzzle: which engine.
         n: how many items.
@@ -105,6 +107,7 @@ def build_items(puzzle: Kind, n: int = 100, seed: int = 0, *, size: int = 0) -> 
     """
     if puzzle not in KINDS:
         raise ValueError(f"the puzzle must be one of {', '.join(KINDS)}, got {puzzle!r}")
+    size = size or (9 if puzzle == "sudoku" else 0)  # what is left out and what is spelt out draw the same
     rng = Random(f"finereason {puzzle} {size} {seed}")
     cells: list[tuple[Status, int]] = [
         (status, b) for b in range(len(EDGES[puzzle]) + 1) for status in ("Solvable", "Unsolvable")
@@ -116,19 +119,20 @@ def build_items(puzzle: Kind, n: int = 100, seed: int = 0, *, size: int = 0) -> 
         if not +wanted:
             return items
         drawn = draw_puzzle(puzzle, rng, size=size)
-        taken = 0
-        for node, grandparent in _walk(drawn, rng):
+        taken: set[Status] = set()
+        walk = list(_walk(drawn, rng))
+        for node, grandparent in rng.sample(walk, len(walk)):
             status: Status = "Solvable" if node.solvable else "Unsolvable"
             cell = (status, _depth_bin(puzzle, drawn, node))
             key = drawn.canonical(node.state)
-            if taken == PER_PUZZLE or not wanted[cell] or key in seen:
+            if status in taken or not wanted[cell] or key in seen:
                 continue
             child = _failed_child(drawn, node, rng)
             if child is None:
                 continue
             seen.add(key)
             wanted[cell] -= 1
-            taken += 1
+            taken.add(status)
             group = f"{puzzle}-{seed}-puzzle-{number}"
             id_ = f"{puzzle}-{seed}-{len(items)}"
             items.append(Item(id_, group, drawn, node.state, node.parent, grandparent, child, status, node.depth))

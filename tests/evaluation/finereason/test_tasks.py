@@ -41,6 +41,7 @@ def test_answers_that_cannot_be_read_are_unscored_with_the_reason(tmp_path: Path
     log = run(finereason_sc(puzzle="sudoku", n=4, size=4), script_model(answers), tmp_path)
     (score,) = log.results.scores
     assert (score.scored_samples, score.unscored_samples) == (2, 2)
+    assert log.eval.metadata["null: always solvable"] == 0.5  # over all samples, whatever could be read
     told = sorted(s.explanation for sample in log.samples for s in sample.scores.values() if s.metadata["error"])
     assert "denies Solvable" in told
     assert "names none of the labels" in told

@@ -37,7 +37,7 @@ from tameshi.evaluation.finereason.scoring import (
     score_st,
 )
 from tameshi.evaluation.messages import Unparsed
-from tameshi.evaluation.nulls import beside, null_policies, run_policies
+from tameshi.evaluation.nulls import PREFIX, beside, null_policies, run_policies
 from tameshi.evaluation.solving import answered, unscored, within
 
 
@@ -193,7 +193,18 @@ def _sample(item: Item, prompt: str, target: str, nulls: dict[str, float]) -> Sa
 
 def _task(name: str, samples: list[Sample], score: Scorer, max_calls: int | None) -> Task:
     books = within(max_calls, target=len(samples))
-    return Task(dataset=MemoryDataset(samples, name=f"finereason_{name}"), solver=answered(books), scorer=score)
+    dataset = MemoryDataset(samples, name=f"finereason_{name}")
+    return Task(dataset=dataset, solver=answered(books), scorer=score, metadata=_nulls(samples))
+
+
+def _nulls(samples: Sequence[Sample]) -> dict[str, float]:
+    """What the null policies score over all samples: in the log's header, also where a model's answers cannot be read."""
+    found: dict[str, list[float]] = {}
+    for sample in samples:
+        for policy, value in (sample.metadata or {}).items():
+            if policy.startswith(PREFIX):
+                found.setdefault(policy, []).append(value)
+    return {policy: sum(values) / len(values) for policy, values in found.items()}
 
 
 def _worth(judged: Judged) -> float:

@@ -81,6 +81,18 @@ class Live:
             )[0, tokens.shape[1] :]
         return self.tokenizer.decode(written, skip_special_tokens=True), tokens.shape[1], len(written)
 
+    async def hidden_states(self, messages: Sequence[Message]) -> list[list[list[float]]]:
+        """The hidden states of the conversation, layer by layer: (layers + 1, tokens, width) as lists, as JSON needs them."""
+        return await asyncio.to_thread(self._hidden_states, messages)
+
+    def _hidden_states(self, messages: Sequence[Message]) -> list[list[list[float]]]:
+        import torch
+
+        tokens = torch.tensor([self.encode(messages)], device=self.model.device)
+        with self._one_at_a_time, torch.inference_mode():
+            layers = self.model(tokens, output_hidden_states=True, use_cache=False).hidden_states
+        return [layer[0].float().tolist() for layer in layers]
+
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The conversation as tokens, ready for the model's next turn."""
         if self.tokenizer.chat_template:

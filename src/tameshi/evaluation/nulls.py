@@ -56,18 +56,6 @@ def beside(scores: Mapping[str, Sequence[float]], index: int) -> dict[str, float
 
 def null_policies() -> Metric:
     """Inspect metric: the mean of every null policy on the same samples, printed beside the model's own score."""
-    from inspect_ai.scorer import SampleScore, Value, metric
-
-    @metric(name="null_policies")
-    def build() -> Metric:
-        def compute(scores: list[SampleScore]) -> Value:
-            found: dict[str, list[float]] = {}
-            for sample in scores:
-                for name, value in (sample.sample_metadata or {}).items():
-                    if name.startswith(PREFIX):
-                        found.setdefault(name, []).append(float(value))
-            return {name: sum(values) / len(values) for name, values in sorted(found.items())}
-
-        return compute
+    from tameshi.evaluation._null_metric import null_policies as build
 
     return build()

@@ -118,6 +118,7 @@ class Tameshi(ModelAPI):
         device: str = "cpu",
         dtype: str = "auto",
         seed: int = 0,
+        hidden_states: bool = False,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         if folder is not None:
@@ -127,6 +128,7 @@ class Tameshi(ModelAPI):
         self._live = live
         self._rule = function if function is not None or live is not None else named_rule(model_name, int(seed))
         self._seed = int(seed)
+        self._hidden_states = hidden_states
         self._asked: Counter[str] = Counter()
 
     async def generate(
@@ -146,6 +148,8 @@ class Tameshi(ModelAPI):
             text = self._rule(messages, self._rng(messages))
             read, written = sum(count_tokens(m["content"]) for m in messages), count_tokens(text)
         output = ModelOutput.from_content(self.model_name, text)
+        if self._hidden_states and self._live is not None:  # in the form of Inspect's own hf provider
+            output.metadata = {"hidden_states": [await self._live.hidden_states(messages)]}
         output.usage = ModelUsage(input_tokens=read, output_tokens=written, total_tokens=read + written)
         return output
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from tameshi.evaluation.asking import Asker
-from tameshi.evaluation.messages import Answer, Unanswered, user
 
+from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.implicit_bias.assignment import iat, iat_prompts, read_assignments
 from tameshi.evaluation.implicit_bias.contrasts import Contrast
 from tameshi.evaluation.implicit_bias.decision import (
@@ -22,6 +21,7 @@ from tameshi.evaluation.implicit_bias.decision import (
 from tameshi.evaluation.implicit_bias.explicit import explicit_agreement, explicit_prompts, read_agreement
 from tameshi.evaluation.implicit_bias.generation import PROMPTS, generation_measures
 from tameshi.evaluation.implicit_bias.measured import Bias
+from tameshi.evaluation.messages import Answer, Unanswered, user
 
 VERDICTS = {"accept": 1.0, "reject": 0.0}
 RESUME = (

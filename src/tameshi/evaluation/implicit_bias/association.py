@@ -234,13 +234,13 @@ def ceat(contrast: Contrast, contexts: Mapping[str, ArrayLike], *, samples: int 
     if len(effects) < 2:
         reason = "no sample of contexts had an effect size"
         return Bias("ceat", contrast.name, "association", "comparison", None, 0.0, withheld=reason, n=len(effects))
-    d = np.asarray(effects)
+    found = np.asarray(effects)
     n_x, n_y = len(contrast.x), len(contrast.y)
-    mean, error, between = random_effects(d, 1 / n_x + 1 / n_y + d**2 / (2 * (n_x + n_y)))
+    mean, error, between = random_effects(found, 1 / n_x + 1 / n_y + found**2 / (2 * (n_x + n_y)))
     p = float(2 * stats.norm.sf(abs(mean) / error))
     interval = (mean - 1.96 * error, mean + 1.96 * error)
     details = {"between_variance": between}
-    return Bias("ceat", contrast.name, "association", "comparison", mean, 0.0, interval, p, len(d), details=details)
+    return Bias("ceat", contrast.name, "association", "comparison", mean, 0.0, interval, p, len(found), details=details)
 
 
 def random_effects(effects: ArrayLike, variances: ArrayLike) -> tuple[float, float, float]:

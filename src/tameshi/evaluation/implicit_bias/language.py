@@ -263,7 +263,8 @@ def _causal(model: Any) -> bool:
 
 
 def _device(model: Any) -> torch.device:
-    return next(iter(model.parameters())).device
+    device: torch.device = next(iter(model.parameters())).device
+    return device
 
 
 def _ids(tokenizer: Any, text: str, *, special: bool = False) -> list[int]:

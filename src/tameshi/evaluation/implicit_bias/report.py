@@ -218,7 +218,6 @@ def _answers(
 ) -> list[Bias]:
     from tameshi.evaluation.accounting import Estimate, Ledger
     from tameshi.evaluation.asking import Asker, wait
-
     from tameshi.evaluation.implicit_bias import asked
     from tameshi.evaluation.implicit_bias.explicit import dissociation
     from tameshi.evaluation.implicit_bias.generation import PROMPTS

@@ -16,7 +16,6 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, mean, metric, scorer
 from inspect_ai.solver import TaskState
-from tameshi.evaluation.solving import answered, unscored, within
 
 from tameshi.evaluation.implicit_bias.asked import RESUME, VERDICTS
 from tameshi.evaluation.implicit_bias.assignment import REFUSAL, Answer, Prompt, iat, iat_prompts, read_assignments
@@ -25,6 +24,7 @@ from tameshi.evaluation.implicit_bias.decision import Choice, decided, decision_
 from tameshi.evaluation.implicit_bias.explicit import explicit_prompts, read_agreement
 from tameshi.evaluation.implicit_bias.generation import LEXICONS, PROMPTS, generation_measures, lexicon_rate
 from tameshi.evaluation.implicit_bias.measured import Bias
+from tameshi.evaluation.solving import answered, unscored, within
 
 Contrasts = Sequence[Contrast] | str | None
 Read = Callable[[str, dict[str, Any]], "tuple[float, dict[str, Any]] | str"]
@@ -174,7 +174,7 @@ def by_contrast() -> Metric:
                     found[key] = m.value
                     if m.interval is not None:
                         found[f"{key} low"], found[f"{key} high"] = m.interval
-        return found  # type: ignore[return-value]  # dict is invariant; every value is a number
+        return found
 
     return compute
 
@@ -247,7 +247,9 @@ def _measures(own: Sequence[SampleScore]) -> list[Bias]:
     contrast = _contrast(metadata)
     if "iat" in scored:
         answers = [
-            Answer(*f["iat"], refused=False, x_first=m["x_first"], pair=(m["name_x"], m["name_y"])) for m, f, _ in held
+            Answer(xa, xb, ya, yb, unread, False, m["x_first"], (m["name_x"], m["name_y"]))
+            for m, f, _ in held
+            for xa, xb, ya, yb, unread in [f["iat"]]
         ]
         return [iat(answers, contrast)]
     if "decision" in scored:

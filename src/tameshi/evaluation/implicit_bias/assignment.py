@@ -148,6 +148,19 @@ def read_assignments(answer: str, contrast: Contrast, *, name_x: str, name_y: st
     return Answer(**counts, unread=len(side) - read, refused=refused, x_first=x_first, pair=(name_x, name_y))
 
 
+def read_any_names(answer: str, contrast: Contrast) -> Answer:
+    """Read an answer whose two names are not known: the one of X and the one of Y that stand in it.
+
+    With no name of a group, or several, nothing is assigned.
+    """
+    present = [[t for t in terms if _pattern((t,)).search(_straight(answer))] for terms in (contrast.x, contrast.y)]
+    if any(len(found) != 1 for found in present):
+        words = len(contrast.a) + len(contrast.b)
+        refused = REFUSAL.search(_straight(answer)) is not None
+        return Answer(0, 0, 0, 0, words, refused, True, ("", ""))
+    return read_assignments(answer, contrast, name_x=present[0][0], name_y=present[1][0])
+
+
 def iat(answers: Iterable[Answer], contrast: Contrast, *, seed: int = 0) -> Bias:
     """D over answers: the mean over those that can be read, tested against 0, with an interval over pairs of names.
 

@@ -148,6 +148,15 @@ def read_iat_stimuli(path: str | Path, *, synonyms: bool = False) -> list[Contra
     return made
 
 
+def column(path: str | Path, name: str) -> list[str]:
+    """One column of a CSV file.
+
+    Raises:
+        ValueError: the file cannot be read, or has no such column.
+    """
+    return [row[name] for row in _csv(Path(path), (name,))]
+
+
 def _fold(term: str) -> str:
     return " ".join(term.casefold().split())
 

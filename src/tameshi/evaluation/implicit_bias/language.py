@@ -84,17 +84,44 @@ class LogProbabilities:
     y: Floats
 
     @cached_property
-    def _shares(self) -> tuple[Floats, Floats]:
-        """P(attribute in A | term), among A and B, for the terms of X and of Y."""
-        shares = []
-        for scores in (self.x, self.y):
-            weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-            shares.append(weights[:, : len(self.contrast.a)].sum(axis=1) / weights.sum(axis=1))
-        return shares[0], shares[1]
+    def share_x(self) -> Floats:
+        """P(attribute in A | term), among A and B, for the terms of X."""
+        return self._share(self.x)
+
+    @cached_property
+    def share_y(self) -> Floats:
+        """The same for the terms of Y."""
+        return self._share(self.y)
+
+    @cached_property
+    def lean_x(self) -> Floats:
+        """Mean log P over A minus that over B, for the terms of X."""
+        return self._lean(self.x)
+
+    @cached_property
+    def lean_y(self) -> Floats:
+        """The same for the terms of Y."""
+        return self._lean(self.y)
+
+    @cached_property
+    def choices(self) -> list[list[float]]:
+        """D of the forced choice, for each term of X against every term of Y that got a word too."""
+        a = len(self.contrast.a)
+        by_term = []
+        for row_x in self.x:
+            own = []
+            for row_y in self.y:
+                to_x = row_x > row_y
+                cells = (to_x[:a], to_x[a:], ~to_x[:a], ~to_x[a:])
+                d = iat_score(*(int(c.sum()) for c in cells))
+                if d is not None:
+                    own.append(d)
+            by_term.append(own)
+        return by_term
 
     def association(self, *, seed: int = 0) -> Bias:
         """Mean over A of log P(a|x) - log P(a|y), minus the same over B: 0 for none, in nats. Interval over terms."""
-        lean_x, lean_y = (self._lean(s) for s in (self.x, self.y))
+        lean_x, lean_y = self.lean_x, self.lean_y
         value = float(lean_x.mean() - lean_y.mean())
         p = float(stats.ttest_ind(lean_x, lean_y, equal_var=False).pvalue) if _varied(lean_x, lean_y) else None
         interval = _two_groups(lean_x, lean_y, seed)
@@ -112,7 +139,7 @@ class LogProbabilities:
 
     def gap(self, *, seed: int = 0) -> Bias:
         """P(A | X) - P(A | Y) among the attributes: a magnitude, in [-1, 1]. Interval over terms."""
-        of_x, of_y = self._shares
+        of_x, of_y = self.share_x, self.share_y
         p = float(stats.ttest_ind(of_x, of_y, equal_var=False).pvalue) if _varied(of_x, of_y) else None
         details = {"a_given_x": float(of_x.mean()), "a_given_y": float(of_y.mean())}
         value = float(of_x.mean() - of_y.mean())
@@ -137,17 +164,8 @@ class LogProbabilities:
         Over all pairs of one term of X and one of Y. A model with any lean at all answers every time in the same way,
         so that D reaches 1 for a lean of any size: it tells the direction, not the magnitude.
         """
-        a = len(self.contrast.a)
-        scores, by_term = [], []
-        for row_x in self.x:
-            own = []
-            for row_y in self.y:
-                to_x = row_x > row_y
-                d = iat_score(int(to_x[:a].sum()), int(to_x[a:].sum()), int((~to_x[:a]).sum()), int((~to_x[a:]).sum()))
-                if d is not None:
-                    own.append(d)
-            scores.extend(own)
-            by_term.append(own)
+        by_term = self.choices
+        scores = [d for own in by_term for d in own]
         refused = self.x.shape[0] * self.y.shape[0] - len(scores)
         name = self.contrast.name
         if not scores:
@@ -161,6 +179,11 @@ class LogProbabilities:
         return Bias(
             "forced choice", name, "association", "single value", value, 0.0, interval, p, len(scores), refused
         )  # fmt: skip
+
+    def _share(self, scores: Floats) -> Floats:
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        share: Floats = weights[:, : len(self.contrast.a)].sum(axis=1) / weights.sum(axis=1)
+        return share
 
     def _lean(self, scores: Floats) -> Floats:
         a = len(self.contrast.a)
@@ -197,14 +220,25 @@ def logprob_association(
         total = np.zeros(len(attributes))
         for template in templates:
             before, after = template.replace("{term}", term).split("{attribute}")
-            score = _masked_scores if masked else _causal_scores
-            total += np.asarray(score(model, tokenizer, before, attributes, after))
+            total += np.asarray(attribute_scores(model, tokenizer, before, attributes, after))
         return total / len(templates)
 
     prior = of(neutral) if neutral is not None else 0.0
     return LogProbabilities(
         contrast, x=np.stack([of(t) - prior for t in contrast.x]), y=np.stack([of(t) - prior for t in contrast.y])
     )
+
+
+def attribute_scores(
+    model: Any, tokenizer: Any, before: str, attributes: Sequence[str], after: str = ""
+) -> list[float]:
+    """log P of each attribute in its place, summed over subwords.
+
+    Args:
+        before, after: the sentence on either side; a causal model reads only what stands before.
+    """
+    masked = getattr(tokenizer, "mask_token_id", None) is not None and not _causal(model)
+    return (_masked_scores if masked else _causal_scores)(model, tokenizer, before, attributes, after)
 
 
 def token_counts(tokenizer: Any, contrast: Contrast) -> tuple[float, float, str]:

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from tameshi.evaluation import intervals
+
 Floats = NDArray[np.float64]
 Family = Literal["association", "generation", "decision", "explicit"]
 Kind = Literal["single value", "comparison"]
@@ -112,10 +114,7 @@ def t_against(values: ArrayLike, null: float) -> float | None:
 
 def wilson(successes: int, n: int) -> tuple[float, float] | None:
     """Wilson's 95 % interval of a share; None without trials."""
-    if n == 0:
-        return None
-    found = stats.binomtest(successes, n).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+    return intervals.wilson(successes, n) if n else None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -24,6 +24,8 @@ from tameshi.evaluation.implicit_bias.decision import Choice, decided, decision_
 from tameshi.evaluation.implicit_bias.explicit import explicit_prompts, read_agreement
 from tameshi.evaluation.implicit_bias.generation import LEXICONS, PROMPTS, generation_measures, lexicon_rate
 from tameshi.evaluation.implicit_bias.measured import Bias
+from tameshi.evaluation.implicit_bias.scripted import leaning
+from tameshi.evaluation.provider import rule
 from tameshi.evaluation.solving import answered, unscored, within
 
 Contrasts = Sequence[Contrast] | str | None
@@ -129,6 +131,15 @@ def resume_audit(
                 metadata = {**_metadata(contrast), "group": group, "application": f"{index}-{k}"}
                 samples.append(Sample(question, id=f"{index}-{k}-{group}", metadata=metadata))
     return _task(samples, resume_scorer(), max_calls)
+
+
+for _percent in (
+    50,
+    75,
+    90,
+    100,
+):  # "tameshi/leaning-75" gives three words in four to the group the contrast has for them
+    rule(f"leaning-{_percent}")(leaning(_percent / 100))
 
 
 def _task(samples: list[Sample], of: Scorer, max_calls: int | None) -> Task:

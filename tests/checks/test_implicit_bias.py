@@ -65,12 +65,13 @@ def test_the_verdict_turns_when_vectors_are_read_the_wrong_way_round(
     assert outcomes(run(tmp_path, only="planted", seeds=1, strengths=(0.5, 0.8, 0.95)))["C2"] == "fails"
 
 
-def test_the_verdicts_turn_when_words_are_given_out_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        language, "iat_score", lambda xa, xb, ya, yb: assignment.iat_score(xa + 1, xa + 1, yb + 1, yb + 1)
-    )
+def test_the_verdicts_turn_when_words_are_counted_the_wrong_way_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = assignment.iat_score
+    monkeypatch.setattr(language, "iat_score", lambda xa, xb, ya, yb: right(xb, xa, yb, ya))
     found = outcomes(run(tmp_path))
-    assert (found["C1"], found["C3"]) == ("fails", "fails")
+    assert found["C1"] == "fails"
 
 
 def test_the_verdict_turns_when_the_gap_saturates_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +91,7 @@ def test_the_verdict_turns_when_the_model_says_openly_what_it_does(
 
 
 def test_a_model_of_ones_own_is_asked_through_its_endpoint(tmp_path: Path) -> None:
-    result = run(tmp_path, only="denial", model="specimen:leaning-90", answers=12)
+    result = run(tmp_path, only="denial", model="specimen:leaning-90", answers=40)
     assert outcomes(result)["C1"] == "holds"
     mitigated = run(tmp_path, only="denial", model="specimen:leaning-90", mitigated="specimen:leaning-50", answers=12)
     assert outcomes(mitigated)["C4"] in ("fails", "inconclusive")

@@ -372,9 +372,9 @@ RULES: list[Rule] = [
     AllOf(
         "C3",
         (
-            Reaches(
-                claim="C3", method="forced choice", target=0.9, metric="value", better="higher", check="planted",
-                where={"planted": 0.65}, each=("world",), control=("forced choice, names mixed",),
+            Reaches(  # D is above 0.9 where 0.3 was planted: its error is above 0.6
+                claim="C3", method="forced choice", target=0.6, metric="error", better="higher", check="planted",
+                where={"planted": 0.65}, each=("world",), control=("probability gap",),
             ),
             Beats(
                 claim="C3", method="probability gap", baseline="forced choice", metric="error", better="lower",

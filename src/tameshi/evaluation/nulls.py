@@ -68,6 +68,10 @@ def null_policies() -> Metric:
                         found.setdefault(name, []).append(float(value))
             return {name: sum(values) / len(values) for name, values in sorted(found.items())}
 
+        compute.__annotations__ = {
+            "scores": list[SampleScore],
+            "return": Value,
+        }  # Inspect reads them, and they are local
         return compute
 
     return build()

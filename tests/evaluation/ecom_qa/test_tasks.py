@@ -1,4 +1,4 @@
-"""ChineseEcomQA through Inspect AI: scores, macro mean, null policies, judge, retrieval, confidence, hostile answers."""
+"""ChineseEcomQA through Inspect AI: scores, null policies, judge, retrieval, confidence, hostile answers."""
 
 from __future__ import annotations
 
@@ -99,9 +99,7 @@ def test_an_endpoint_that_fails_leaves_samples_unscored_with_a_reason(tmp_path: 
     def broken(messages: Any, rng: Any) -> str:
         raise RuntimeError("Authorization: Bearer sk-aaaaaaaaaaaaaaaaaaaaaaaa")
 
-    task = chinese_ecom_qa(limit=1, tasks="RVC")
-    task.solver[1] = __import__("tameshi.evaluation.solving", fromlist=["answered"]).answered(attempts=1)
-    log = run(task, rule_model(broken), tmp_path)
+    log = run(chinese_ecom_qa(limit=1, tasks="RVC"), rule_model(broken), tmp_path)
     assert log.results.scores[0].unscored_samples == 1
     assert "sk-aaaa" not in log.samples[0].scores["ecom_scorer"].model_dump_json()
 
@@ -130,22 +128,20 @@ def test_an_answer_that_speaks_to_the_judge_gains_nothing() -> None:
 
 
 def test_stages_that_ask_a_model_survive_what_it_may_say() -> None:
-    said = ""
-
-    async def model(messages: Any) -> str:
-        return said
-
-    ask = Asker(model, attempts=1)
     candidate = Candidate("1", "片段", "问？", "答")
-    for said in ("", "[{", "[1, 2]", '[{"question": "q"}]', '{"question": "q", "answer": "a"}', "[" * 10_000):
-        assert wait(writer(ask)("片段")) == []
-        assert wait(voter(ask)(candidate)) is False
-    said = '好的：[{"question": "甲？", "answer": "乙", "distractors": null}, {"question": "丙？", "answer": "丁"}]'
-    made = wait(writer(ask, count=1)("片段"))
+    for text in ("", "[{", "[1, 2]", '[{"question": "q"}]', '{"question": "q", "answer": "a"}', "[" * 10_000):
+        assert wait(writer(saying(text))("片段")) == []
+        assert wait(voter(saying(text))(candidate)) is False
+    two = '好的：[{"question": "甲？", "answer": "乙", "distractors": null}, {"question": "丙？", "answer": "丁"}]'
+    made = wait(writer(saying(two), count=1)("片段"))
     assert [(c.question, c.answer, c.distractors) for c in made] == [("甲？", "乙", ())]
-    said = "unknown"
-    assert wait(reader(ask)(candidate, ["x"])) == ""
-    said = "乙"
-    assert wait(reader(ask)(candidate, ["x"])) == "乙"
-    said = "Answer: KEEP"
-    assert wait(voter(ask)(candidate)) is True
+    assert wait(reader(saying("unknown"))(candidate, ["x"])) == ""
+    assert wait(reader(saying("乙"))(candidate, ["x"])) == "乙"
+    assert wait(voter(saying("Answer: KEEP"))(candidate)) is True
+
+
+def saying(text: str) -> Asker:
+    async def model(messages: Any) -> str:
+        return text
+
+    return Asker(model, attempts=1)

@@ -166,7 +166,7 @@ def _items(human: Sequence[float], judged: Floats, examples: Sequence[Example]) 
     return Items(values, ids=(e.id for e in examples), groups=(e.group for e in examples))
 
 
-Split = tuple[list[Example], list[float], list[Example], list[float]]
+Split = tuple[list[Example], list[float], list[Example], list[float], Scale]
 
 
 def _split(data: Path, score: str, train: float, limit: int | None, seed: int) -> Split:
@@ -184,6 +184,7 @@ def _split(data: Path, score: str, train: float, limit: int | None, seed: int) -
         [scores[i] for i in inside],
         [examples[i] for i in outside],
         [scores[i] for i in outside],
+        Scale.of(scores),  # of all texts: which scores there are is no secret
     )
 
 
@@ -197,7 +198,7 @@ def _criteria(text: str) -> tuple[Criterion, ...]:
     return tuple(made) or baselines.BROAD[:4]
 
 
-Build = Callable[[Sequence[Example], Sequence[float]], Any]
+Build = Callable[[Sequence[Example], Sequence[float], Scale], Any]
 
 
 def _evaluators(
@@ -207,34 +208,42 @@ def _evaluators(
         given = {"ledger": Ledger(max_calls), "temperature": 0, **settings}
         return model.in_world(seed).asker(**given)
 
-    def critic(examples: Sequence[Example], scores: Sequence[float], **settings: Any) -> Any:
+    def critic(examples: Sequence[Example], scores: Sequence[float], scale: Scale, **settings: Any) -> Any:
         chosen: Mode = settings.pop("mode", mode)
         made = ActiveCritic(
-            model.in_world(seed).model, mode=chosen, nested=0, max_calls=max_calls, random_state=seed, **settings
+            model.in_world(seed).model,
+            mode=chosen,
+            nested=0,
+            max_calls=max_calls,
+            scale=(scale.low, scale.high),
+            random_state=seed,
+            **settings,
         )
         return made.fit(examples, scores)
 
-    def g_eval(examples: Sequence[Example], scores: Sequence[float]) -> Any:
+    def g_eval(examples: Sequence[Example], scores: Sequence[float], scale: Scale) -> Any:
         sampling = ask(temperature=2.0, max_tokens=5, top_p=1.0)
-        return baselines.GEval(sampling, "", rubric[0], scale=Scale.of(scores), n=20)
+        return baselines.GEval(sampling, "", rubric[0], scale=scale, n=20)
 
     return {
         "active critic": critic,
         "active critic, one score": partial(critic, mode="coarse"),
         "active critic, no demonstrations": partial(critic, n_candidates=1),
-        "direct": lambda e, s: baselines.direct(ask(), scale=Scale.of(s)),
-        "few-shot": lambda e, s: baselines.few_shot(ask(), e, s),
-        "fixed criteria": lambda e, s: baselines.fixed_criteria(ask(), rubric, scale=Scale.of(s)),
+        "direct": lambda e, s, scale: baselines.direct(ask(), scale=scale),
+        "few-shot": lambda e, s, scale: baselines.few_shot(ask(), e, s, scale=scale),
+        "fixed criteria": lambda e, s, scale: baselines.fixed_criteria(ask(), rubric, scale=scale),
         "g-eval": g_eval,
-        "calibrated linear": lambda e, s: baselines.CalibratedLinear(ask()).fit(e, s),
-        "length": lambda e, s: baselines.Length(),
-        "active critic, labels shuffled": lambda e, s: critic(e, list(np.random.default_rng(seed).permutation(s))),
+        "calibrated linear": lambda e, s, scale: baselines.CalibratedLinear(ask(), scale=scale).fit(e, s),
+        "length": lambda e, s, scale: baselines.Length(),
+        "active critic, labels shuffled": lambda e, s, scale: critic(
+            e, [float(v) for v in np.random.default_rng(seed).permutation(s)], scale
+        ),
     }
 
 
 def _evaluated(split: Callable[[], Split], build: Build) -> dict[str, Any]:
-    examples, scores, unseen, human = split()
-    made = build(examples, scores)
+    examples, scores, unseen, human, scale = split()
+    made = build(examples, scores, scale)
     judged = made.predict(unseen)
     told: dict[str, Any] = {"agreement": _items(human, judged, unseen), "labels": float(len(scores))}
     if hasattr(made, "n_calls_"):
@@ -353,7 +362,7 @@ def fit(
     candidates: int = 8,
     demonstrations: int = 3,
     nested: int = 3,
-    max_calls: int = 2000,
+    max_calls: int = 5000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Fit a critic to rated texts of yours and save it; `critic.as_scorer()` or `inspect eval ... -T critic=` uses it.

@@ -45,7 +45,8 @@ def marked_texts(seed: int = 0, count: int = 40) -> tuple[list[Example], list[fl
     examples, scores = [], []
     for index in range(count):
         clear, warm = (int(n) for n in rng.integers(0, 3, 2))
-        words = [str(w) for w in rng.permutation(FILLER)[:4]] + ["clearly"] * clear + ["kindly"] * warm
+        filler = [str(w) for w in rng.choice(FILLER, rng.integers(2, 9))]  # so that length says nothing
+        words = filler + ["clearly"] * clear + ["kindly"] * warm
         text = " ".join(str(w) for w in rng.permutation(words)) + "."
         source = f"question {index // 2}"
         examples.append(Example(str(index), source, text, source))

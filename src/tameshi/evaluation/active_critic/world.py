@@ -2,8 +2,8 @@
 
 160 texts have eight latent qualities; people's score is three of them, weighted, with noise. A judge's score on a
 criterion is noisy and rounded. Passive: three criteria at random. Inferred: the three whose noisy scores correlate best
-with the labels. Optimised: the best of eight candidate lists by agreement on the same labels. Coarse: one noisy score
-for everything. Oracle: the true three.
+with the labels ("either sign": most strongly, whichever way). Optimised: the best of eight candidate lists by agreement
+on the same labels. Coarse: one noisy score for everything. Oracle: the true three.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from tameshi.evaluation.active_critic.agreement import Floats, contributions
 
 TEXTS, QUALITIES, TRUE, TEST = 160, 8, 3, 120
-METHODS = ("passive", "inferred", "active critic", "coarse", "oracle")
+METHODS = ("passive", "inferred", "inferred, either sign", "active critic", "coarse", "oracle")
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,19 @@ def outcome(method: str, world: RatedTexts, labels: int, *, seed: int = 0, shuff
     if method not in METHODS:
         raise ValueError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     seen = world.criteria[:labels]
-    ranked = np.argsort([-_spearman(people, seen[:, k]) for k in range(QUALITIES)], kind="stable")
+    found = np.array([_spearman(people, seen[:, k]) for k in range(QUALITIES)])
+    if method == "inferred, either sign":  # a criterion that scores punish passes for one that they reward
+        found = np.abs(found)
+    ranked = np.argsort(-found, kind="stable")
     best = [int(k) for k in ranked[:TRUE]]
     selection = _spearman(people, seen[:, best].mean(axis=1))
     if method == "active critic":
         for _ in range(7):  # candidates beside the inferred list: one of its criteria for another
             other = list(best) if rng.random() < 0.5 else [int(k) for k in ranked[:TRUE]]
             other[int(rng.integers(TRUE))] = int(rng.choice([k for k in range(QUALITIES) if k not in other]))
-            found = _spearman(people, seen[:, other].mean(axis=1))
-            if found > selection:
-                best, selection = other, found
+            score = _spearman(people, seen[:, other].mean(axis=1))
+            if score > selection:
+                best, selection = other, score
     return Outcome(_on_test(world, best), selection)
 
 

@@ -58,7 +58,9 @@ def test_the_verdicts_on_cost_turn_when_the_score_takes_the_long_way(
 ) -> None:
     def slow(name: str, tokens: int, width: int, seed: int) -> dict[str, float]:
         cubic = name == "official entropy" or sabotaged
-        return {"cpu_seconds": (1e-9 if cubic else 1e-7) * float(width) ** (3 + 0.02 * seed if cubic else 2 + 0.01 * seed)}
+        return {
+            "cpu_seconds": (1e-9 if cubic else 1e-7) * float(width) ** (3 + 0.02 * seed if cubic else 2 + 0.01 * seed)
+        }
 
     monkeypatch.setattr(check, "_seconds", slow)
     monkeypatch.setattr(check, "_seconds_with_forward", lambda name, seed: {"cpu_seconds": 1.0})

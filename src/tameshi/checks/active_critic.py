@@ -1,0 +1,408 @@
+"""Active-Critic: the procedure in a world where the answer is known, its plumbing, and the user's own rated texts.
+
+Language skill cannot be shown on two cores; whether inferring criteria from few labels *can* work, and what the score
+on the selection examples is worth, can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tameshi.evaluation.accounting import Ledger
+from tameshi.evaluation.active_critic import baselines, world
+from tameshi.evaluation.active_critic.agreement import Floats, agreement, contributions
+from tameshi.evaluation.active_critic.critic import ActiveCritic
+from tameshi.evaluation.active_critic.data import read_rated
+from tameshi.evaluation.active_critic.marked import marked_texts, marker_judge
+from tameshi.evaluation.active_critic.prompts import Criterion, Example, Mode, Scale
+from tameshi.evaluation.asking import Asker
+from tameshi.nouns import (
+    AllOf,
+    Beats,
+    Difference,
+    Items,
+    Measurement,
+    Missing,
+    OutOfReach,
+    Reaches,
+    Rows,
+    Rule,
+    apply,
+    check,
+    figure,
+    measure,
+)
+from tameshi.specimens.endpoint import Endpoint
+
+SHUFFLED = ("inferred", "active critic")  # run again with the labels dealt out to other texts
+
+
+GAINS = {  # what each part adds, world by world
+    "inferring the criteria": ("inferred", "passive", False),
+    "inferring the criteria, labels shuffled": ("inferred", "passive", True),
+    "choosing the prompt": ("active critic", "inferred", False),
+}
+
+
+@check("active-critic")
+def simulated(
+    *, labels: tuple[int, ...] = (5, 10, 20, 40), worlds: int = 200, limit: int | None = None, seed: int = 0
+) -> Iterator[Measurement]:
+    """Which criteria do scores reward? Texts with eight qualities of which people reward three; one item is one world.
+
+    Args:
+        labels: how many scored texts may be looked at.
+        worlds: drawn anew.
+        limit: at most so many worlds.
+    """
+    count = worlds if limit is None else min(worlds, limit)
+    seeds = range(seed * worlds, seed * worlds + count)
+    for n in labels:
+        for method in world.METHODS:
+            yield measure(method, partial(_simulated, method, n, seeds), labels=n)
+        for method in SHUFFLED:
+            yield measure(f"{method}, labels shuffled", partial(_simulated, method, n, seeds, shuffled=True), labels=n)
+        for name, (better, worse, shuffled) in GAINS.items():
+            yield measure(name, partial(_gained, better, worse, n, seeds, shuffled), labels=n)
+
+
+@check("active-critic")
+def plumbing(*, texts: int = 40, malformed: tuple[float, ...] = (0.0, 0.1), seed: int = 0) -> Iterator[Measurement]:
+    """The whole critic through Inspect AI, with a scripted judge that counts planted words.
+
+    Args:
+        texts: planted; half of them are labelled.
+        malformed: shares of answers that cannot be read.
+    """
+    for share in malformed:
+        yield measure("active critic", partial(_planted, texts, share, seed), malformed=share)
+
+
+@check("active-critic")
+def on_data(
+    model: Endpoint | None = None,
+    *,
+    data: Path | None = None,
+    score: str = "score",
+    criteria: str = "",
+    train: float = 0.25,
+    mode: str = "fine",
+    max_calls: int = 5000,
+    ratings: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Iterator[Measurement]:
+    """A judge of your own on rated texts of your own, every evaluator on the same held-out texts.
+
+    Args:
+        model: the judge: an endpoint or a folder.
+        data: CSV or JSON file with source, output and score.
+        score: column of the score; several with commas between are averaged.
+        criteria: your rubric for the fixed judge, as "name: definition; name: definition".
+        train: share of the sources that the critic learns from.
+        mode: of the critic: fine, single_call or coarse.
+        max_calls: of the judge, for each evaluator.
+        ratings: CSV file with people's ratings (1 to 5) of the critic's explanations, column "rating".
+        limit: at most so many texts.
+    """
+    if ratings is not None:
+        yield measure("explanations", partial(_ratings, ratings))
+    if model is None or data is None:
+        return
+    if mode not in ("fine", "single_call", "coarse"):
+        raise ValueError(f"--mode takes fine, single_call or coarse, got {mode!r}")
+    split = cache(partial(_split, data, score, train, limit, seed))
+    rubric = _criteria(criteria)
+    for name, build in _evaluators(model, rubric, mode, max_calls, seed).items():
+        yield measure(name, partial(_evaluated, split, build))
+
+
+def _simulated(method: str, labels: int, seeds: Sequence[int], *, shuffled: bool = False) -> dict[str, Items]:
+    found = [world.outcome(method, _world(s), labels, seed=s, shuffled=shuffled) for s in seeds]
+    told = {"agreement": Items((f.test for f in found), ids=seeds)}
+    if all(f.selection is not None for f in found):
+        told["selection score"] = Items((f.selection or 0.0 for f in found), ids=seeds)
+        told["optimism"] = Items(((f.selection or 0.0) - f.test for f in found), ids=seeds)
+    return told
+
+
+def _gained(better: str, worse: str, labels: int, seeds: Sequence[int], shuffled: bool) -> dict[str, Items]:
+    pairs = [
+        [world.outcome(m, _world(s), labels, seed=s, shuffled=shuffled).test for m in (better, worse)] for s in seeds
+    ]
+    return {"gain": Items((high - low for high, low in pairs), ids=seeds)}
+
+
+_world = cache(world.draw)
+
+
+def _planted(texts: int, malformed: float, seed: int) -> dict[str, Any]:
+    from tameshi.evaluation.provider import rule_model
+
+    examples, scores = marked_texts(seed, texts)
+    half = texts // 2
+    judge = rule_model(marker_judge(malformed=malformed), seed=seed)
+    critic = ActiveCritic(judge, nested=0, max_calls=5000, random_state=seed)
+    critic.fit(examples[:half], scores[:half])
+    judged = critic.predict(examples[half:])
+    held = agreement(scores[half:], judged)
+    return {
+        "spearman": held.spearman,
+        "agreement": _items(scores[half:], judged, examples[half:]),
+        "calls": float(critic.n_calls_),
+        "calls at most": float(critic.estimate(half, criteria=len(critic.criteria_)).total),
+        "unread": held.unread / max(1, held.n + held.unread),
+    }
+
+
+def _items(human: Sequence[float], judged: Floats, examples: Sequence[Example]) -> Items:
+    """What every text adds to Spearman's coefficient; texts of a source belong together."""
+    values = [Missing("no score could be read") if np.isnan(v) else float(v) for v in contributions(human, judged)]
+    return Items(values, ids=(e.id for e in examples), groups=(e.group for e in examples))
+
+
+Split = tuple[list[Example], list[float], list[Example], list[float], Scale]
+
+
+def _split(data: Path, score: str, train: float, limit: int | None, seed: int) -> Split:
+    examples, scores = read_rated(data, score=score)
+    examples, scores = examples[:limit], scores[:limit]
+    groups = sorted({e.group for e in examples})
+    if not 0 < train < 1 or len(groups) < 4:
+        raise ValueError(f"--train is a share of at least four sources, got {train} of {len(groups)}")
+    order = np.random.default_rng(seed).permutation(len(groups))
+    chosen = {groups[i] for i in order[: max(2, round(train * len(groups)))]}
+    inside = [i for i, e in enumerate(examples) if e.group in chosen]
+    outside = [i for i, e in enumerate(examples) if e.group not in chosen]
+    return (
+        [examples[i] for i in inside],
+        [scores[i] for i in inside],
+        [examples[i] for i in outside],
+        [scores[i] for i in outside],
+        Scale.of(scores),  # of all texts: which scores there are is no secret
+    )
+
+
+def _criteria(text: str) -> tuple[Criterion, ...]:
+    made = []
+    for part in (p for p in text.split(";") if p.strip()):
+        name, mark, definition = part.partition(":")
+        if not mark or not name.strip() or not definition.strip():
+            raise ValueError(f'--criteria takes "name: definition; name: definition", got {part.strip()!r}')
+        made.append(Criterion(name.strip(), definition.strip()))
+    return tuple(made) or baselines.BROAD[:4]
+
+
+Build = Callable[[Sequence[Example], Sequence[float], Scale], Any]
+
+
+def _evaluators(
+    model: Endpoint, rubric: tuple[Criterion, ...], mode: str, max_calls: int, seed: int
+) -> dict[str, Build]:
+    def ask(**settings: object) -> Asker:
+        given = {"ledger": Ledger(max_calls), "temperature": 0, **settings}
+        return model.in_world(seed).asker(**given)
+
+    def critic(examples: Sequence[Example], scores: Sequence[float], scale: Scale, **settings: Any) -> Any:
+        chosen: Mode = settings.pop("mode", mode)
+        made = ActiveCritic(
+            model.in_world(seed).model,
+            mode=chosen,
+            nested=0,
+            max_calls=max_calls,
+            scale=(scale.low, scale.high),
+            random_state=seed,
+            **settings,
+        )
+        return made.fit(examples, scores)
+
+    def g_eval(examples: Sequence[Example], scores: Sequence[float], scale: Scale) -> Any:
+        sampling = ask(temperature=2.0, max_tokens=5, top_p=1.0)
+        return baselines.GEval(sampling, "", rubric[0], scale=scale, n=20)
+
+    return {
+        "active critic": critic,
+        "active critic, one score": partial(critic, mode="coarse"),
+        "active critic, no demonstrations": partial(critic, n_candidates=1),
+        "direct": lambda e, s, scale: baselines.direct(ask(), scale=scale),
+        "few-shot": lambda e, s, scale: baselines.few_shot(ask(), e, s, scale=scale),
+        "fixed criteria": lambda e, s, scale: baselines.fixed_criteria(ask(), rubric, scale=scale),
+        "g-eval": g_eval,
+        "calibrated linear": lambda e, s, scale: baselines.CalibratedLinear(ask(), scale=scale).fit(e, s),
+        "length": lambda e, s, scale: baselines.Length(),
+        "active critic, labels shuffled": lambda e, s, scale: critic(
+            e, [float(v) for v in np.random.default_rng(seed).permutation(s)], scale
+        ),
+    }
+
+
+def _evaluated(split: Callable[[], Split], build: Build) -> dict[str, Any]:
+    examples, scores, unseen, human, scale = split()
+    made = build(examples, scores, scale)
+    judged = made.predict(unseen)
+    told: dict[str, Any] = {"agreement": _items(human, judged, unseen), "labels": float(len(scores))}
+    if hasattr(made, "n_calls_"):
+        told["calls to fit"] = float(made.n_calls_)
+    return told
+
+
+def _ratings(path: Path) -> dict[str, Items]:
+    import csv
+
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+        return {"rating": Items(float(r["rating"]) for r in rows)}
+    except (OSError, UnicodeDecodeError, KeyError, ValueError) as error:
+        raise ValueError(f'{path} must be a CSV file with numbers under "rating": {error}') from error
+
+
+TOLD = ("direct", "few-shot", "fixed criteria", "g-eval", "length")
+
+RULES: list[Rule] = [
+    OutOfReach(
+        claim="C1",
+        reason={
+            "en": "agreement on real writing needs a real judge and texts that people rated; neither ships.",
+            "ja": "実際の文章での一致を見るには、実際の評価モデルと人手評価つきの文章が必要で、同梱していない。",
+        },
+        option="--model openai/... --data rated.csv",
+        then=Beats(
+            claim="C1", method="active critic", baseline=TOLD, metric="agreement", better="higher", check="on_data",
+            control=("active critic, labels shuffled",),
+        ),
+    ),
+    Beats(
+        claim="C2", method="active critic", baseline=("coarse", "passive"), metric="agreement", better="higher",
+        check="simulated", where={"labels": 5}, control=("active critic, labels shuffled",),
+    ),
+    AllOf(
+        "C3",
+        (
+            Beats(
+                claim="C3", method="inferring the criteria", baseline="choosing the prompt", metric="gain", better="higher",
+                by=Difference(0.05), check="simulated", each=("labels",),
+                control=("inferring the criteria, labels shuffled",),
+            ),
+            Beats(
+                claim="C3", method="active critic", baseline="coarse", metric="agreement", better="higher",
+                check="simulated", where={"labels": 40}, control=("active critic, labels shuffled",),
+            ),
+        ),
+    ),
+    OutOfReach(
+        claim="C4",
+        reason={
+            "en": "whether explanations are useful is for people to say.",
+            "ja": "説明が役に立つかどうかは、人が判断するほかない。",
+        },
+        option="--ratings ratings.csv",
+        then=Reaches(claim="C4", method="explanations", target=3.0, metric="rating", better="higher", check="on_data"),
+    ),
+]  # fmt: skip
+
+
+@figure("active-critic", en="Agreement with people by number of labels", ja="ラベル数と人間との一致")
+def by_labels(rows: Rows) -> Any:
+    held = rows.where(check="simulated")
+    levels = [int(level) for level in held.levels("labels")]
+    if not levels:
+        return None
+    made, axes = _axes("labels", "Spearman's correlation on unseen texts")
+    for method in (*world.METHODS, *(f"{m}, labels shuffled" for m in SHUFFLED)):
+        mine = held.where(method=method)
+        line = ":" if "shuffled" in method else "-"
+        axes.plot(levels, [mine.where(labels=n).mean("agreement") for n in levels], line, marker="o", label=method)
+    axes.set_xscale("log")
+    axes.set_xticks(levels, [str(n) for n in levels], minor=False)
+    axes.legend(frameon=False, fontsize=7)
+    return made
+
+
+@figure(
+    "active-critic", en="What the score on the selection examples promises", ja="選択に使った例での一致度が約束するもの"
+)
+def optimism(rows: Rows) -> Any:
+    held = rows.where(check="simulated", method="active critic")
+    levels = [int(level) for level in held.levels("labels")]
+    if not levels:
+        return None
+    made, axes = _axes("labels", "Spearman's correlation")
+    for metric in ("selection score", "agreement"):
+        axes.plot(levels, [held.where(labels=n).mean(metric) for n in levels], marker="o", label=metric)
+    axes.set_xscale("log")
+    axes.set_xticks(levels, [str(n) for n in levels], minor=False)
+    axes.legend(frameon=False)
+    return made
+
+
+def _axes(x: str, y: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = made.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return made, axes
+
+
+@apply("active-critic")
+def fit(
+    data: Path,
+    output: Path,
+    *,
+    model: str = "specimen:marker-judge",
+    score: str = "score",
+    mode: str = "fine",
+    candidates: int = 8,
+    demonstrations: int = 3,
+    nested: int = 3,
+    max_calls: int = 5000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Fit a critic to rated texts of yours and save it; `critic.as_scorer()` or `inspect eval ... -T critic=` uses it.
+
+    Args:
+        data: CSV or JSON file with source, output and score.
+        output: the JSON file of the critic.
+        model: the judge: a folder, or a name that Inspect AI knows.
+        score: column of the score; several with commas between are averaged.
+        mode: fine, single_call or coarse.
+        candidates: prompts tried.
+        demonstrations: in each.
+        nested: folds of the honest estimate; 0 leaves it out.
+        max_calls: in all; when they are spent, the best critic so far is saved, with a warning.
+    """
+    if mode not in ("fine", "single_call", "coarse"):
+        raise ValueError(f"--mode takes fine, single_call or coarse, got {mode!r}")
+    chosen: Mode = mode  # type: ignore[assignment]  # narrowed by the line above
+    examples, scores = read_rated(data, score=score)
+    critic = ActiveCritic(
+        Endpoint.open(model).in_world(seed).model,
+        mode=chosen,
+        n_candidates=candidates,
+        n_demos=demonstrations,
+        nested=nested,
+        max_calls=max_calls,
+        random_state=seed,
+    )
+    critic.estimate(len(scores), sources=len({e.group for e in examples})).announce()
+    critic.fit(examples, scores)
+    critic.save(output)
+    cv = critic.cv_agreement_
+    best = max((t.agreement.spearman for t in critic.selection_history_), default=None)
+    return {
+        "task": critic.task_description_,
+        "criteria": [f"{c.name}: {c.definition}" for c in critic.criteria_],
+        "demonstrations": len(critic.prompt_.demonstrations),
+        "agreement on unseen sources (Spearman)": None if cv is None else cv.spearman,
+        "why not": critic.cv_unavailable_,
+        "on the selection examples (too high)": best,
+        "copies what it is shown": critic.anchor_,
+        "calls": critic.n_calls_,
+    }

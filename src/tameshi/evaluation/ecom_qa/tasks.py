@@ -1,0 +1,226 @@
+"""ChineseEcomQA as an Inspect AI task: `inspect eval tameshi/chinese_ecom_qa -T path=FILE --model openai/...`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, model_roles
+from inspect_ai.scorer import (
+    Metric,
+    SampleScore,
+    Score,
+    Scorer,
+    Target,
+    Value,
+    accuracy,
+    grouped,
+    mean,
+    metric,
+    scorer,
+)
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+import tameshi.evaluation.ecom_qa.rules  # noqa: F401  names the shoppers
+from tameshi.evaluation.accounting import Ledger
+from tameshi.evaluation.asking import Asker
+from tameshi.evaluation.ecom_qa.audit import trivial_scores
+from tameshi.evaluation.ecom_qa.calibration import ASKED, expected_calibration_error, read_confidence
+from tameshi.evaluation.ecom_qa.items import Item, load_ecomqa
+from tameshi.evaluation.ecom_qa.judging import Grader, score_with
+from tameshi.evaluation.ecom_qa.retrieval import BM25, RETRIEVED, Retriever, with_passages
+from tameshi.evaluation.ecom_qa.rules import shop_of
+from tameshi.evaluation.ecom_qa.scoring import score_item
+from tameshi.evaluation.ecom_qa.shop import each_task
+from tameshi.evaluation.intervals import wilson
+from tameshi.evaluation.messages import Unparsed
+from tameshi.evaluation.nulls import beside, null_policies
+from tameshi.evaluation.solving import answered, unscored, within
+
+
+@task
+def chinese_ecom_qa(
+    path: str | None = None,
+    tasks: str | Sequence[str] | None = None,
+    judge_role: str = "grader",
+    judge_all: bool = False,
+    confidence: bool = False,
+    retriever: Retriever | str | None = None,
+    k: int = 3,
+    limit: int | None = None,
+    max_calls: int | None = None,
+    seed: int = 0,
+) -> Task:
+    """Ten concepts of Chinese e-commerce; the mean over the tasks is the leaderboard's.
+
+    Args:
+        path: the user's copy of the public file, or questions of a shop of one's own; a generated shop if left out.
+        tasks: some of the ten tasks, with commas between; all if left out.
+        judge_role: role of the model that grades free answers; without one they are matched, and flagged.
+        judge_all: let it grade every task.
+        confidence: ask for a stated confidence too.
+        retriever: passages before the questions on categories and brands: any (query, k) -> list, the path of a file
+            with one passage a line, or "shop".
+        k: passages.
+        limit: questions of each task.
+        max_calls: hard cap on calls to the model and the judge, retries included.
+        seed: of the generated shop.
+    """
+    items = shop_of(seed).items if path is None else load_ecomqa(path)
+    wanted = tasks.split(",") if isinstance(tasks, str) else tasks
+    if wanted is not None:
+        if unknown := [t for t in wanted if t not in {i.task for i in items}]:
+            raise ValueError(
+                f"there are no questions on {unknown[0]!r}; there are {', '.join(sorted({i.task for i in items}))}"
+            )
+        items = [i for i in items if i.task in wanted]
+    items = list(each_task(items, limit))
+    find = _retriever(retriever, seed)
+    judged = len(items) if judge_all else sum(i.kind == "free" for i in items)
+    ledger = within(max_calls, target=len(items), judge=judged)
+    nulls = {name: [float(s.correct) for s in scores] for name, scores in trivial_scores(items).items()}
+    samples = []
+    for index, item in enumerate(items):
+        passages = find(item.prompt, k) if find is not None and item.task in RETRIEVED else []
+        prompt = with_passages(item, passages) + (ASKED if confidence else "")
+        chat: list[ChatMessage] = [ChatMessageUser(content=prompt)]
+        if item.system.strip():
+            chat.insert(0, ChatMessageSystem(content=item.system))
+        metadata = {"task": item.task, "item": _plain(item), **beside(nulls, index)}
+        samples.append(Sample(chat, target=list(item.golds), id=f"{item.task}-{item.id}", metadata=metadata))
+    scorers = [ecom_scorer(judge_role, judge_all, confidence)]
+    if confidence:
+        scorers.append(stated_confidence())
+    return Task(
+        dataset=MemoryDataset(samples),
+        solver=[bound(ledger), answered(ledger)],
+        scorer=scorers,
+        config=GenerateConfig(temperature=0),
+    )
+
+
+@solver
+def bound(ledger: Ledger) -> Solver:
+    """Hands the ledger of the task to its scorer, so that judge and target share one budget."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        _LEDGERS[state.uuid] = ledger
+        return state
+
+    return solve
+
+
+_LEDGERS: dict[str, Ledger] = {}
+
+
+@metric
+def ci_wilson() -> Metric:
+    """Wilson's 95 % interval of the accuracy over all questions."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        low, high = wilson(sum(s.score.as_float() for s in scores), len(scores))
+        return {"low": low, "high": high}
+
+    return compute
+
+
+@metric
+def counted_apart() -> Metric:
+    """Shares of answers that could not be read, and of free answers matched for want of a judge."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        found = [s.score.metadata or {} for s in scores]
+        return {
+            "unparsed": sum(bool(f.get("unparsed")) for f in found) / len(found),
+            "matched_without_a_judge": sum(bool(f.get("flagged")) for f in found) / len(found),
+        }
+
+    return compute
+
+
+@scorer(
+    metrics=[
+        accuracy(),
+        ci_wilson(),
+        counted_apart(),
+        grouped(accuracy(), "task", all="groups", all_label="macro"),
+        null_policies(),
+    ]
+)
+def ecom_scorer(judge_role: str = "grader", judge_all: bool = False, confidence: bool = False) -> Scorer:
+    """Rules before the judge: 1 correct, 0 not; what could not be read is 0 and counted apart."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        if (silent := unscored(state)) is not None:
+            return silent
+        item = Item(**{**state.metadata["item"], **{k: tuple(state.metadata["item"][k]) for k in ("golds", "options")}})
+        answer = state.output.completion
+        if confidence:
+            answer, _ = read_confidence(answer)
+        grader = _role(judge_role)
+        ledger = _LEDGERS.pop(state.uuid, None)
+        ask = Grader(Asker(grader, role="judge", ledger=ledger)) if grader is not None else None
+        scored = await score_with(ask, item, answer, judge_all=judge_all) if ask else score_item(item, answer)
+        metadata = {
+            "f1": scored.f1,
+            "unparsed": scored.unparsed,
+            "flagged": scored.flagged,
+            "attempted": scored.attempted,
+        }
+        return Score(
+            value=float(scored.correct), answer=answer[:500], explanation=scored.unparsed or None, metadata=metadata
+        )
+
+    return score
+
+
+@metric
+def ece() -> Metric:
+    """Expected calibration error in ten bins."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        held = [s.score.metadata or {} for s in scores]
+        return expected_calibration_error([f["confidence"] for f in held], [f["correct"] for f in held])
+
+    return compute
+
+
+@scorer(metrics=[mean(), ece()])
+def stated_confidence() -> Scorer:
+    """Stated confidence minus being right: above 0 is over-confident. Unscored where none was stated."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        if (silent := unscored(state)) is not None:
+            return silent
+        item = Item(**{**state.metadata["item"], **{k: tuple(state.metadata["item"][k]) for k in ("golds", "options")}})
+        answer, stated = read_confidence(state.output.completion)
+        if isinstance(stated, Unparsed):
+            return Score.unscored(explanation=stated.reason)
+        right = score_item(item, answer).correct
+        return Score(value=stated - right, metadata={"confidence": stated, "correct": right})
+
+    return score
+
+
+def _role(name: str) -> Model | None:
+    found = model_roles().get(name)
+    return found[0] if isinstance(found, list) else found
+
+
+def _plain(item: Item) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(item).items()}
+
+
+def _retriever(given: Retriever | str | None, seed: int) -> Retriever | None:
+    if given is None or callable(given):
+        return given
+    if given == "shop":
+        return BM25(shop_of(seed).passages)
+    try:
+        lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{given} must be a UTF-8 file with one passage a line: {error}") from error
+    return BM25([line for line in lines if line.strip()])

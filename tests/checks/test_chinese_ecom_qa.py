@@ -1,0 +1,107 @@
+"""The check of ChineseEcomQA: its verdicts on the generated shop, and the proof that each can turn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tameshi.bench import Result, run_check
+from tameshi.bench.shelf import stand
+from tameshi.bench.store import Store
+from tameshi.checks import chinese_ecom_qa as paper
+from tameshi.evaluation.accounting import TooManyCalls
+from tameshi.evaluation.ecom_qa import make_shop, scoring, to_record
+
+
+def run(tmp_path: Path, **options: Any) -> Result:
+    with Store(tmp_path / "runs.sqlite") as store:
+        return run_check("chinese-ecom-qa", store=store, fresh=True, **options)
+
+
+def outcomes(result: Result) -> dict[str, str]:
+    assert not result.errors, result.errors
+    return {claim: verdict.outcome for claim, verdict in result.verdicts.items()}
+
+
+def test_the_generated_shop_gives_each_claim_its_verdict(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    beyond = "out of reach here"
+    assert outcomes(result) == {"C1": "holds", "C2": beyond, "C3": beyond, "C4": "holds", "C5": beyond, "C6": "holds"}
+    rows = result.rows
+    assert all(row.values["error"] <= 0.05 for row in rows.where(method="shopper"))
+    assert rows.where(method="model votes").mean("flawed kept") == pytest.approx(1 - 0.93925, abs=0.03)
+    for made in stand("chinese-ecom-qa").figures:
+        assert made.function(rows) is not None
+
+
+def test_the_verdict_turns_when_labels_are_read_the_wrong_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "read_answer", lambda item, answer: item.options[-1])
+    assert outcomes(run(tmp_path, only="separation"))["C1"] == "fails"
+
+
+def test_the_verdict_turns_when_the_retriever_returns_the_worst_passages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = paper.retrieval.BM25.scores
+    monkeypatch.setattr(paper.retrieval.BM25, "scores", lambda self, query: 1 / (1 + right(self, query)))
+    assert outcomes(run(tmp_path, only="shoppers"))["C4"] == "fails"
+
+
+def test_the_verdict_turns_when_one_vote_is_enough_to_stay_and_people_nod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paper, "_vote", lambda *a: True)
+    assert outcomes(run(tmp_path, only="cleaning"))["C6"] == "fails"
+
+
+def test_models_of_ones_own_bring_the_rest_into_reach(tmp_path: Path) -> None:
+    settings = {"only": "separation", "seeds": 1, "limit": 30, "confidence": True}
+    result = run(
+        tmp_path, model="specimen:shopper-50", larger="specimen:shopper-100", distilled="specimen:shopper-25",
+        per_task=30, **settings,
+    )  # fmt: skip
+    found = outcomes(result)
+    assert (found["C2"], found["C3"], found["C5"]) == ("holds", "holds", "holds")
+    with pytest.raises(TooManyCalls):
+        paper._asked(*_endpoint(), None, lambda: make_shop(0, per_task=5).items, 10, 0)
+
+
+def _endpoint() -> tuple[Any]:
+    from tameshi.specimens.endpoint import Endpoint
+
+    return (Endpoint.open("specimen:shopper-50"),)
+
+
+def test_a_file_without_a_model_shows_what_no_model_is_needed_for(tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    file.write_text("\n".join(json.dumps(to_record(i)) for i in make_shop(2, per_task=5).items), encoding="utf-8")
+    rows = run(tmp_path, only="separation", data=file, seeds=1).rows
+    assert rows.methods == ["trivial policy"]
+    told = paper.look.function(file)
+    assert "a policy without a model scores" in told
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text("\n".join(json.dumps({"answer": i.gold}) for i in make_shop(2, per_task=5).items))
+    told = paper.look.function(file, answers=answers, output=tmp_path / "scores.jsonl")
+    assert "macro 1.000" in told
+    assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == 50
+    answers.write_text('"one"\n')
+    with pytest.raises(ValueError, match="50 answers"):
+        paper.look.function(file, answers=answers)
+
+
+def test_a_benchmark_is_built_out_of_a_corpus(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(make_shop(0, n_brands=12, n_products=12).passages), encoding="utf-8")
+    found = paper.build.function(corpus, tmp_path / "built.jsonl")
+    assert found["kept"] == 12
+    records = [json.loads(line) for line in (tmp_path / "built.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {r["fate"] for r in records} == {"kept"}
+    assert all(len(r["votes"]) == 3 and r["passages"] for r in records)
+    with pytest.raises(TooManyCalls):
+        paper.build.function(corpus, tmp_path / "x.jsonl", max_calls=3)
+    with pytest.raises(ValueError, match="one snippet a line"):
+        paper.build.function(tmp_path / "none", tmp_path / "x.jsonl")
+    assert not (tmp_path / "x.jsonl").exists()

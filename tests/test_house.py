@@ -148,11 +148,13 @@ def test_a_check_says_what_it_does_and_what_each_option_is(slug):
 
 @pytest.mark.parametrize("slug", PAPERS)
 def test_walking_a_check_does_no_work_and_every_key_is_its_own(slug):
+    found = 0
     for check in stand(slug).checks:
         given = {p.name: p.default for p in parameters(check.function) if p.default is not inspect.Parameter.empty}
         keys = [key_of(name, m.method, m.conditions, 0, m.block) for name, m in walk(Job(slug, check.name, 0, given))]
-        assert keys
         assert len(set(keys)) == len(keys)
+        found += len(keys)  # a check may need a subject of the user's; not all of a paper's may
+    assert found
 
 
 @pytest.mark.parametrize("slug", PAPERS)

@@ -50,9 +50,14 @@ def ray_workers(address: str | None, count: int, *, time_limit: float | None = N
 
 
 class RayTask:
-    """A task that sends rows as it goes (a streaming generator of Ray)."""
+    """A task that sends rows as it goes (a streaming generator of Ray); a new one for each job."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self) -> None:
+        self._stream: Any = None
+        self._lost: str | None = None
+        self._over = True
+
+    def take(self, job: Job) -> None:
         import ray
 
         # one message under way at a time: what is being measured is known here before the measurement begins
@@ -63,9 +68,7 @@ class RayTask:
             "_generator_backpressure_num_objects": 1,
         }
         remote: Any = ray.remote(**how)(_serve)
-        self._stream: Any = remote.remote(job)
-        self._lost: str | None = None
-        self._over = False
+        self._stream, self._over = remote.remote(job), False
 
     def messages(self) -> Iterator[tuple[str, Any]]:
         import ray

@@ -23,7 +23,10 @@ class JobFailed(ValueError):
 
 
 class Worker(Protocol):
-    """Somebody who does one job and tells what comes of it."""
+    """Somebody who does one job at a time and tells what comes of it."""
+
+    def take(self, job: Job) -> None:
+        """Begin a job. Only when there is none under way."""
 
     def messages(self) -> Iterator[tuple[str, Any]]:
         """("begin", row without values), ("row", row), ("failed", sentence) or ("end", None), as far as they are there now."""
@@ -45,6 +48,10 @@ class _Desk:
     measuring: Row | None = None
     since: float = 0.0
 
+    def take(self, job: Job) -> None:
+        self.job, self.finished, self.measuring, self.since = job, set(), None, time.monotonic()
+        self.worker.take(job)
+
     def rest(self, *without: str) -> Job:
         return replace(self.job, done=self.job.done | self.finished | frozenset(without))
 
@@ -54,7 +61,7 @@ class Pool:
 
     Args:
         count: how many at a time.
-        hire: makes a worker for a job.
+        hire: makes a worker, who then takes job after job.
         look: waits a moment until some worker may have something to say.
         time_limit: seconds that one measurement may take; None for no limit.
         close: called when all is done.
@@ -63,7 +70,7 @@ class Pool:
     def __init__(
         self,
         count: int,
-        hire: Callable[[Job], Worker],
+        hire: Callable[[], Worker],
         look: Callable[[Sequence[Worker]], None],
         *,
         time_limit: float | None = None,
@@ -79,15 +86,19 @@ class Pool:
         try:
             while desks or (waiting and not self._stopped):
                 while waiting and len(desks) < self._count and not self._stopped:
-                    job = waiting.popleft()
-                    desks.append(_Desk(self._hire(job), job, since=time.monotonic()))
+                    desks.append(_Desk(self._hire(), waiting[0]))
+                    desks[-1].take(waiting.popleft())
                 self._look([desk.worker for desk in desks])
                 for desk in list(desks):
                     left = self._attend(desk, emit, losses)
-                    if left is not None:
-                        desks.remove(desk)
-                        desk.worker.end()
-                        waiting.extendleft(left)
+                    if left is None:
+                        continue
+                    if left == [] and waiting and not self._stopped:  # it is done and well: libraries stay imported
+                        desk.take(waiting.popleft())
+                        continue
+                    desks.remove(desk)
+                    desk.worker.end()
+                    waiting.extendleft(left)
         finally:
             for desk in desks:
                 desk.worker.end()

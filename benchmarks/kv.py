@@ -188,6 +188,31 @@ def peak(layers: int = 8) -> dict[str, Any]:
     }
 
 
+def as_markdown(results: dict[str, Any]) -> str:
+    """The tables of benchmarks/README.md."""
+    lines = [
+        "| method | dtype | entries | kvpress | ours | times faster |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {r['method']} | {r['dtype']} | {r['length']:,} | {r['kvpress_ms']:.1f} ms | {r['ours_ms']:.1f} ms | "
+        f"{r['times_faster']:.1f} |"
+        for r in results["selection"]
+    ]
+    prefill, peak = results["prefill"], results["peak"]
+    lines += [
+        "",
+        f"Prefill of one layer (the sizes of an 8 B Llama, bfloat16, {prefill['length']:,} tokens): "
+        f"{prefill['prefill_ms'] / 1e3:.1f} s; score, select and gather: {prefill['compression_ms']:.1f} ms, "
+        f"{prefill['share_of_prefill']:.2%} of it.",
+        "",
+        f"Held by the cache of {peak['layers']} layers and {peak['length']:,} tokens, one entry in {KEPT} kept: "
+        f"{peak['after_share']:.1%} of what `DynamicCache` holds; at most {peak['peak_share']:.1%} at any moment of the "
+        "prefill, for each layer is cut before the next one is computed.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def peer_python(folder: Path) -> Path:
     """The interpreter of the peer's environment, which is made first if it is missing."""
     python = folder / "bin" / "python"
@@ -222,7 +247,7 @@ def main() -> None:
         "peak": peak(),
     }
     text = json.dumps(results, indent=2) + "\n"
-    print(text)
+    print(as_markdown(results))
     if given.output is not None:
         files.write(given.output, text)
 

@@ -137,6 +137,7 @@ def test_wrong_options_are_told_before_anything_runs(home: Path, tmp_path: Path)
         ({"caps": (4,)}, "--caps takes numbers of at least 8, got 4"),
         ({"caps": (512,)}, "--caps must be below the documents' 512 tokens, got 512"),
         ({"compressions": (128,)}, "leave 4 entries of 256 tokens"),
+        ({"lengths": (8192,)}, "specimen:modes reads at most 4,096 tokens, but 8,192 are wanted; lower --lengths"),
         ({"documents": 0}, "at least 1 document, got 0"),
         ({"data": str(tmp_path / "mine.txt")}, "specimen:modes only reads documents generated for it"),
     ):

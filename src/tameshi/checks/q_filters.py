@@ -7,7 +7,7 @@ is something worth keeping that no question names. On a model of the user's, pas
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -130,13 +130,14 @@ def streaming(
     length = 512 if model.is_specimen else 2 * max(caps)
     if max(caps) >= length:
         raise ValueError(f"--caps must be below the documents' {length} tokens, got {max(caps)}")
+    _fitting(model, length, "--caps")
     count = _at_most(documents, limit)
 
     @cache
     def texts() -> list[Tokens]:
         return methods.reading.documents(count, length)
 
-    def work(method: str, cap: int) -> dict[str, Sequence[float]]:
+    def work(method: str, cap: int) -> dict[str, Items]:
         import torch
 
         from tameshi.kv.measures import losses_under_cap
@@ -145,7 +146,7 @@ def streaming(
         chunk = 4 if methods.reading.generated else 64
         batches = (torch.from_numpy(tokens).to(model.device) for tokens in texts())
         losses = [losses_under_cap(model.model, tokens, policy, chunk=chunk).mean(1) for tokens in batches]
-        return {"nll": [float(loss) for batch in losses for loss in batch]}
+        return {"nll": Items([float(loss) for batch in losses for loss in batch], _documents(seed, count))}
 
     yield measure("full", partial(work, "full", length))
     for cap in caps:
@@ -180,6 +181,7 @@ def needle(
     """
     methods = _Methods(Reading(model, data, seed))
     lengths = lengths or ((256,) if model.is_specimen else (2048,))
+    _fitting(model, max(lengths), "--lengths")
     count = _at_most(documents, limit)
     if min(compressions) < 2 or min(lengths) // max(compressions) < 4:
         raise ValueError(
@@ -204,7 +206,7 @@ def needle(
             losses += loss[:, -one.counted :].mean(1).tolist()
             right += first[:, -one.counted :].all(1).tolist()
         kept = [loss < KEPT for loss in losses] if methods.reading.generated and question == "after" else right
-        ids = [f"{depth}/{i}" for depth in DEPTHS for i in range(count)]
+        ids = [f"{name} at {depth}" for depth in DEPTHS for name in _documents(seed, count)]
         return {"needle_kept": Items(kept, ids), "nll": Items(losses, ids)}
 
     questions: list[tuple[int, Literal["after", "before"]]] = [(length, "after") for length in lengths]
@@ -237,7 +239,10 @@ def geometry(
         limit: at most so many documents.
     """
     methods = _Methods(Reading(model, data, seed))
-    count, length = _at_most(documents, limit), 256 if model.is_specimen else 1024
+    count, length = (
+        _at_most(documents, limit),
+        256 if model.is_specimen else min(1024, model.checkpoint.config.get("max_position_embeddings", 1024)),
+    )
 
     def work(method: str) -> dict[str, Any]:
         import torch
@@ -248,8 +253,9 @@ def geometry(
         batches = (torch.from_numpy(tokens).to(model.device) for tokens in methods.reading.documents(count, length))
         correlations = torch.cat([rank_correlations(model.model, tokens, filters.filters) for tokens in batches])
         places = list(np.ndindex(tuple(correlations.shape)))
-        ids = [f"document {document}, head {layer}.{head}" for document, layer, head in places]
-        groups = [f"document {document}" for document, _, _ in places]
+        names = _documents(seed, count)
+        ids = [f"{names[document]}, head {layer}.{head}" for document, layer, head in places]
+        groups = [names[document] for document, _, _ in places]
         found: dict[str, Any] = {"rank_correlation": Items(correlations.flatten().tolist(), ids, groups)}
         if filters.diagnostics is not None:
             for name in ("energy", "align", "majority"):
@@ -258,6 +264,17 @@ def geometry(
 
     for method in ("q-filters", "q-filters (mean)", *CONTROLS):
         yield measure(method, partial(work, method))
+
+
+def _documents(seed: int, count: int) -> list[str]:
+    """Every seed has documents of its own."""
+    return [f"document {seed}.{i}" for i in range(count)]
+
+
+def _fitting(model: CausalLM, length: int, option: str) -> None:
+    longest = model.checkpoint.config.get("max_position_embeddings", length)
+    if length > longest:
+        raise ValueError(f"{model.name} reads at most {longest:,} tokens, but {length:,} are wanted; lower {option}")
 
 
 def _at_most(count: int, limit: int | None) -> int:

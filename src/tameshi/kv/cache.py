@@ -40,7 +40,7 @@ class BudgetLayer(DynamicLayer):
     is_croppable = False
 
     def __init__(self, policy: Policy, layer: int, rotary: Rotary | None = None, *, once: bool = False) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # nor its constructors
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers does not type its constructors
         self.policy, self.layer, self.rotary, self.once = policy, layer, rotary, once
         self._forget()
 

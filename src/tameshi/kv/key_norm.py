@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tameshi.kv.policy import Entries, Policy
+from tameshi.kv.policy import Entries, Policy, each_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,5 +20,4 @@ class KeyNormPolicy(Policy):
 
     def scores(self, entries: Entries) -> Tensor:
         """(batch, kv_heads, length), float32."""
-        norms: Tensor = torch.linalg.vector_norm(entries.keys, dim=-1, dtype=torch.float32)
-        return -norms
+        return -each_key(entries.keys, lambda keys: torch.linalg.vector_norm(keys, dim=-1))

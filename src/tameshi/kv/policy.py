@@ -6,6 +6,7 @@ A policy is one idea: a score per entry. The socket it plugs into is `tameshi.kv
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -154,6 +155,32 @@ def highest(scores: Tensor, budget: int, window: int = 0) -> Tensor:
         room = chosen - above.sum(-1, keepdim=True)
         kept[..., :older] = above | (equal & (equal.cumsum(-1, dtype=torch.int32) <= room))
     return kept.nonzero()[:, -1].view(*lead, budget)
+
+
+@torch.no_grad()
+def each_key(keys: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
+    """A score of every key, computed in float32 without ever making a float32 copy of all keys.
+
+    Half-precision keys are widened one block at a time, in a buffer that stays in the processor's cache; on a GPU, in fewer
+    and larger blocks.
+
+    Args:
+        keys: (batch, kv_heads, length, head_dim), any floating dtype.
+        score: from (batch, kv_heads, some, head_dim), float32, to (batch, kv_heads, some).
+
+    Returns:
+        (batch, kv_heads, length), float32.
+    """
+    if keys.dtype == torch.float32:
+        return score(keys)
+    *lead, length, dim = keys.shape
+    block = min(length, 256 if keys.device.type == "cpu" else 16_384)
+    buffer = torch.empty(*lead, block, dim, device=keys.device)
+    scores = torch.empty(*lead, length, device=keys.device)
+    for start in range(0, length, block):
+        part = keys[..., start : start + block, :]
+        scores[..., start : start + block] = score(buffer[..., : part.shape[-2], :].copy_(part))
+    return scores
 
 
 def rows(tensor: Tensor, kept: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from tameshi.doors import files, models
 from tameshi.kv.attention import watched
-from tameshi.kv.policy import Entries, Policy
+from tameshi.kv.policy import Entries, Policy, each_key
 
 Estimator = Literal["svd", "mean"]
 FEWEST_ROWS = 500  # queries per head, below which a direction is not to be trusted
@@ -214,7 +214,6 @@ class QFiltersPolicy(Policy):
         return project(entries.keys, self.filters.filters[entries.layer].to(entries.keys.device))
 
 
-@torch.no_grad()
 def project(keys: Tensor, filters: Tensor) -> Tensor:
     """The projection of every key on the filter of its head.
 
@@ -226,19 +225,7 @@ def project(keys: Tensor, filters: Tensor) -> Tensor:
         (batch, kv_heads, length), float32.
     """
     columns = filters[:, :, None]
-    if keys.dtype == torch.float32:
-        return (keys @ columns).squeeze(-1)
-    # Sums are in float32, but never a float32 copy of all keys: one block at a time, in a buffer that stays in the
-    # processor's cache. On a GPU, fewer and larger blocks.
-    *lead, length, dim = keys.shape
-    block = 256 if keys.device.type == "cpu" else 16_384
-    buffer = torch.empty(*lead, min(block, length), dim, device=keys.device)
-    scores = torch.empty(*lead, length, 1, device=keys.device)
-    for start in range(0, length, block):
-        part = keys[..., start : start + block, :]
-        wide = buffer[..., : part.shape[-2], :].copy_(part)
-        torch.matmul(wide, columns, out=scores[..., start : start + block, :])
-    return scores.squeeze(-1)
+    return each_key(keys, lambda block: (block @ columns).squeeze(-1))
 
 
 def directions(queries: Tensor, estimator: Estimator = "svd") -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:

@@ -20,6 +20,7 @@ from tameshi.graphs import (
     robust_accuracy,
     train_linear,
 )
+from tameshi.graphs.attacks import random_search
 from tameshi.graphs.combination import combination_matrix
 from tameshi.graphs.linear_network import robust_correct, sample_draws
 from tameshi.nouns import (
@@ -241,7 +242,13 @@ def _networks(
         right = torch.stack(
             [trainer.agent_model(k)(attack(trainer.agent_model(k), x, y)).argmax(-1) == y for k in range(count)]
         )
-        return {"robust_accuracy": Items(right.float().mean(dim=0).tolist(), range(len(y)))}
+        blindly = [random_search(trainer.agent_model(k), x, y, strength, tries=50, seed=seed) for k in range(count)]
+        return {
+            "robust_accuracy": Items(right.float().mean(dim=0).tolist(), range(len(y))),
+            "random_search_accuracy": float(
+                torch.stack(blindly).float().mean()
+            ),  # below the other: gradients are masked
+        }
 
     for strength in strengths:
         for strategy in ("diffusion", "central"):

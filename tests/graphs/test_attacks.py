@@ -9,6 +9,7 @@ from tameshi.graphs.attacks import (
     as_norm,
     boundary_distance,
     dual_norm,
+    random_search,
     robust_margin,
     worst_linear,
     worst_squares,
@@ -95,6 +96,25 @@ def test_attacks_stay_in_the_ball_and_in_the_range():
         assert moved.min() >= 0
         assert moved.max() <= 1
     assert (pgd(0.0)(net, x, y) == x).all()
+
+
+def test_random_search_finds_no_more_than_the_gradient_unless_gradients_are_masked():
+    torch.manual_seed(0)
+    weights = torch.randn(4)
+    x = torch.randn(60, 4)
+    y = (x @ weights > 0).long()
+
+    def honest(x):
+        return torch.stack([torch.zeros_like(x[..., 0]), x @ weights], dim=-1)
+
+    def masked(x):
+        return honest(x).detach() + 0 * x.sum(dim=-1, keepdim=True)
+
+    for norm in (2, "inf"):
+        by_gradient = honest(fgm(0.5, norm)(honest, x, y)).argmax(-1) == y
+        assert (by_gradient <= random_search(honest, x, y, 0.5, norm)).all()
+    misled = masked(pgd(0.5, steps=2, alpha=0.0)(masked, x, y)).argmax(-1) == y
+    assert misled.sum() > random_search(masked, x, y, 0.5).sum()
 
 
 def test_every_agent_has_its_own_strength():

@@ -65,6 +65,7 @@ def test_the_graph_of_a_seed_is_the_same_graph():
         ([(0, 1)], np.array([[1.1, 0.0], [-0.1, 1.0]]), "at least 0"),
         ([(0, 1)], np.eye(3), "must be 2 x 2"),
         ([(0, 1)], np.array([[0.0, 1.0], [1.0, 0.0]]), "keep a part of its own"),
+        ([(0, 1)], np.array([[1.0, 0.5], [0.0, 0.5]]), "fall into 2 groups that do not hear each other both ways"),
         ([(0, 1), (1, 2)], np.full((3, 3), 1 / 3), "agent 2 listen to agent 0|agent 0 listen to agent 2"),
     ],
 )

@@ -195,6 +195,15 @@ def test_training_that_destroys_the_alignment_warns():
         JOENA(epochs=2, lambda_init=2.0, lambda_momentum=0.0).fit(first, second, anchors)
 
 
+def test_ranks_that_fall_five_times_warn():
+    aligner = JOENA()
+    aligner.history_ = [{"loss": 0.0, "lam": 0.0, "mrr_val": 0.9 - 0.1 * i, "watched": {}} for i in range(6)]
+    with pytest.warns(UserWarning, match="fell for 5 epochs"):
+        aligner._warn(1.0)
+    aligner.history_[3]["mrr_val"] = 0.95
+    aligner._warn(1.0)  # no warning, which would be an error here
+
+
 def test_float32_is_near_float64():
     first, second, anchors, _ = isomorphic_pair(40, seed=4)
     single = JOENA(epochs=3, dtype="float32", gamma=1e-2).fit(first, second, anchors)

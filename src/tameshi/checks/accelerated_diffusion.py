@@ -191,15 +191,30 @@ def _schedulers() -> dict[str, tuple[Callable[[], Any], Callable[[int], int]]]:
 
 @check("accelerated-diffusion", seeds=2)
 def libraries(
-    *, calls: tuple[int, ...] = (10, 20, 40, 80), samples: int = 20_000, limit: int | None = None, seed: int = 0
+    pipeline: Pipeline | None = None,
+    *,
+    calls: tuple[int, ...] = (10, 20, 40, 80),
+    samples: int = 20_000,
+    network_calls: tuple[int, ...] = (19, 39),
+    images: int = 32,
+    reference_steps: int = 1000,
+    prompt: str = "",
+    limit: int | None = None,
+    seed: int = 0,
 ) -> Iterator[Measurement]:
     """Schedulers of diffusers side by side at equal network calls, on the exact noise of a mixture; histogram total variation.
 
-    Two calls a step buy the second-order ones half the steps. The sampling floor is what as many exact samples show.
+    Two calls a step buy the second-order ones half the steps. The sampling floor is what as many exact samples show. With a
+    pipeline, the samplers also draw from it, and are held against a long DDPM run.
 
     Args:
-        calls: of the network.
-        samples: drawn from each.
+        pipeline: folder of a local diffusers pipeline.
+        calls: of the network, on the mixture.
+        samples: drawn from each, on the mixture.
+        network_calls: of each sampler on the pipeline; odd numbers suit those of two calls a step.
+        images: drawn from the pipeline.
+        reference_steps: of the DDPM run on the pipeline.
+        prompt: where the pipeline takes one.
         limit: at most so many samples.
     """
     count = samples if limit is None else min(samples, limit)
@@ -241,29 +256,14 @@ def libraries(
         for name in _schedulers():
             yield measure(name, partial(sampled, name, number), calls=number)
     yield measure("exact samples", lambda: distance(world(0).draw(count, seed=seed), "exact samples"))
+    if pipeline is not None:
+        yield from _on_pipeline(pipeline, network_calls, images, reference_steps, prompt, seed)
 
 
-@check("accelerated-diffusion", seeds=2)
-def pipelines(
-    pipeline: Pipeline | None = None,
-    *,
-    network_calls: tuple[int, ...] = (19, 39),
-    images: int = 32,
-    reference_steps: int = 1000,
-    prompt: str = "",
-    seed: int = 0,
+def _on_pipeline(
+    pipeline: Pipeline, network_calls: tuple[int, ...], images: int, reference_steps: int, prompt: str, seed: int
 ) -> Iterator[Measurement]:
-    """Sliced Wasserstein distance of pixels (or latents) to a long DDPM run, at equal network calls, on the user's pipeline.
-
-    Args:
-        pipeline: folder of a local diffusers pipeline; without one nothing is measured.
-        network_calls: of each sampler; odd numbers suit the two-call samplers.
-        images: drawn from each.
-        reference_steps: of the DDPM run that the others are held against.
-        prompt: where the pipeline takes one.
-    """
-    if pipeline is None:
-        return
+    """Sliced Wasserstein distance of pixels (or latents) to a long DDPM run, at equal network calls."""
     kinds: dict[str, tuple[Any, Callable[[int], int]]] = {
         "accelerated": (AcceleratedStochasticScheduler, lambda c: (c + 1) // 2),
         "diffusers DDPM": (DDPMScheduler, lambda c: c),

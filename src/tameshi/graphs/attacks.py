@@ -171,3 +171,22 @@ def fgm(eps: float | Tensor, norm: Norm = 2, **settings: Any) -> GradientAttack:
 def pgd(eps: float | Tensor, norm: Norm = 2, steps: int = 7, **settings: Any) -> GradientAttack:
     """`steps` projected steps from a random point of the ball."""
     return GradientAttack(eps, norm, steps=steps, **settings)
+
+
+def random_search(
+    model: Model, x: Tensor, y: Tensor, eps: float, norm: Norm = 2, *, tries: int = 200, seed: int = 0
+) -> Tensor:
+    """(n,): whether each sample of (n, d) stays right under every one of `tries` random perturbations on the ball's surface.
+
+    A gradient attack that leaves more samples right than this has been misled (masked gradients), and says nothing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    right = torch.ones(len(x), dtype=torch.bool)
+    for _ in range(tries):
+        delta = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        delta = (
+            delta.sign() if as_norm(norm) == "inf" else delta / torch.linalg.vector_norm(delta, dim=-1, keepdim=True)
+        )
+        with torch.no_grad():
+            right &= model(x + eps * delta).argmax(dim=-1) == y
+    return right

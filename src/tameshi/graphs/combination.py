@@ -59,7 +59,14 @@ def combination_matrix(graph: Any, rule: Rule | Any = "metropolis", *, allow_dis
     near = (adjacency.toarray() > 0) | np.eye(adjacency.shape[0], dtype=bool)
     heard = near.sum(axis=0)
     if not isinstance(rule, str):
-        return _own(np.asarray(rule, dtype=np.float64), near)
+        own = _own(np.asarray(rule, dtype=np.float64), near)
+        parts = connected_components(own > 0, directed=True, connection="strong")[0]
+        if parts > 1 and not allow_disconnected:
+            raise ValueError(
+                f"by the combination matrix the agents fall into {parts} groups that do not hear each other both ways; "
+                "it must be strongly connected, or pass allow_disconnected=True"
+            )
+        return own
     if rule == "averaging":
         return np.asarray(near / heard)
     if rule == "relative-degree":

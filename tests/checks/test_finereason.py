@@ -34,8 +34,8 @@ def outcomes(result: Result) -> dict[str, str]:
 
 
 def test_the_audit_finds_no_wrong_label_and_a_policy_without_look_ahead_at_full_marks(tmp_path: Path) -> None:
-    result = run(tmp_path, only="audit", items=24)
-    audited = result.rows.where(check="audit")
+    result = run(tmp_path, only="states", items=24)
+    audited = result.rows.where(check="states")
     assert set(audited.where(method="solver").numbers("mismatch")) == {0.0}
     assert set(audited.where(method="null: parent, else any legal move").numbers("st_correct")) == {1.0}
     blank = audited.where(method="null: copy the start", puzzle="graph_coloring")
@@ -45,7 +45,7 @@ def test_the_audit_finds_no_wrong_label_and_a_policy_without_look_ahead_at_full_
 
 
 def test_a_small_model_is_right_more_often_where_fewer_cells_are_open(tmp_path: Path) -> None:
-    result = run(tmp_path, only="learnt", seeds=1, states=80)
+    result = run(tmp_path, only="learnt", seeds=1, per_count=80)
     assert outcomes(result)["C5"] == "holds"
     assert result.rows.where(method="small model", empties=2).mean("checked") > 0.7
     assert stand("finereason").figures[1].function(result.rows) is not None
@@ -62,7 +62,7 @@ def test_the_verdict_turns_when_the_model_fails_where_it_is_easy(
     monkeypatch.setattr(small_sudoku, "trained", lambda *, seed: (None, frozenset()))
     monkeypatch.setattr(small_sudoku, "untrained", lambda *, seed: None)
     monkeypatch.setattr(small_sudoku, "says_solvable", wrong_when_easy)
-    assert outcomes(run(tmp_path, only="learnt", seeds=1, states=40))["C5"] == "fails"
+    assert outcomes(run(tmp_path, only="learnt", seeds=1, per_count=40))["C5"] == "fails"
 
 
 def test_a_trend_that_the_untrained_twin_shows_too_is_blind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_a_trend_that_the_untrained_twin_shows_too_is_blind(tmp_path: Path, monk
     monkeypatch.setattr(small_sudoku, "trained", lambda *, seed: (None, frozenset()))
     monkeypatch.setattr(small_sudoku, "untrained", lambda *, seed: None)
     monkeypatch.setattr(small_sudoku, "says_solvable", right_when_easy)
-    assert outcomes(run(tmp_path, only="learnt", seeds=1, states=40))["C5"] == "blind"
+    assert outcomes(run(tmp_path, only="learnt", seeds=1, per_count=40))["C5"] == "blind"
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def good(item: fr.Item) -> Any:
 
 def test_endpoints_that_play_the_papers_parts_make_its_claims_hold(tmp_path: Path, items: tuple[fr.Item, ...]) -> None:
     model, reasoning = Player("guessing", guessing, items), Player("thinking", thinking, items)
-    result = run(tmp_path, only="asked", model=model, reasoning_model=reasoning, items=COUNT, max_calls=2_000)
+    result = run(tmp_path, only="states", model=model, reasoning_model=reasoning, items=COUNT, max_calls=2_000)
     found = outcomes(result)
     assert {claim: found[claim] for claim in ("C1", "C2", "C3", "C4")} == dict.fromkeys(
         ("C1", "C2", "C3", "C4"), "holds"
@@ -146,7 +146,7 @@ def test_endpoints_that_play_the_papers_parts_make_its_claims_hold(tmp_path: Pat
 
 def test_the_verdicts_turn_when_the_parts_are_exchanged(tmp_path: Path, items: tuple[fr.Item, ...]) -> None:
     model, reasoning = Player("thinking", thinking, items), Player("guessing", guessing, items)
-    found = outcomes(run(tmp_path, only="asked", model=model, reasoning_model=reasoning, items=COUNT, max_calls=2_000))
+    found = outcomes(run(tmp_path, only="states", model=model, reasoning_model=reasoning, items=COUNT, max_calls=2_000))
     assert {claim: found[claim] for claim in ("C1", "C2", "C3", "C4")} == dict.fromkeys(
         ("C1", "C2", "C3", "C4"), "fails"
     )
@@ -154,11 +154,11 @@ def test_the_verdicts_turn_when_the_parts_are_exchanged(tmp_path: Path, items: t
 
 def test_a_run_that_would_take_more_calls_than_allowed_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(TooManyCalls, match="--max-calls allows 10"):
-        run(tmp_path, only="asked", model=Endpoint.open("specimen:silent"), items=8, max_calls=10)
+        run(tmp_path, only="states", model=Endpoint.open("specimen:silent"), items=8, max_calls=10)
 
 
 def test_an_endpoint_that_says_nothing_readable_is_missing_and_decides_nothing(tmp_path: Path) -> None:
-    result = run(tmp_path, only="asked", model=Endpoint.open("specimen:silent"), items=8)
+    result = run(tmp_path, only="states", model=Endpoint.open("specimen:silent"), items=8)
     assert result.rows.where(method="model", question="sc").numbers("sc_correct") == []
     assert outcomes(result)["C3"] == "inconclusive"
 
@@ -168,7 +168,7 @@ def test_official_files_take_the_place_of_drawn_items(tmp_path: Path) -> None:
 
     file = tmp_path / "game24_states.json"
     file.write_text("\n".join(json.dumps(official_line(item)) for item in fr.build_items("game24", 16)))
-    result = run(tmp_path, only="audit", data=(file,))
+    result = run(tmp_path, only="states", data=(file,))
     assert result.rows.levels("puzzle") == ["game24"]
 
 

@@ -1,14 +1,14 @@
 """FineReason: the instrument is audited always; the claims about language models need language models.
 
 Two things are shown before any model is asked. State transition gives the true labels away, so that a policy without any
-look-ahead scores full marks by the official rule (`audit`). And a small model that has learnt to check states shows which of
+look-ahead scores full marks by the official rule (`states`). And a small model that has learnt to check states shows which of
 the claims are about the task rather than about large models (`learnt`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -51,71 +51,68 @@ SETS: dict[str, tuple[fr.Kind, int]] = {
 EMPTIES = (2, 3, 4, 5, 6)
 
 
+Drawn = Callable[[], Sequence[fr.Item]]
+Answers = Callable[[], Sequence["str | Missing"]]
+
+
 @check("finereason")
-def audit(
-    *, items: int = 60, data: tuple[Path, ...] | None = None, limit: int | None = None, seed: int = 0
+def states(
+    model: Endpoint | None = None,
+    *,
+    reasoning_model: Endpoint | None = None,
+    items: int = 60,
+    data: tuple[Path, ...] | None = None,
+    max_calls: int = 2_000,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> Iterator[Measurement]:
-    """The instrument itself: labels against the tree below them, and policies that need no model.
+    """State checking, state transition and end to end: the instrument itself, policies that need no model, and your models.
 
     Args:
+        model: a general model of your own; left out, the instrument alone is audited.
+        reasoning_model: one to hold against it.
         items: of each kind of puzzle.
         data: official files (`sudoku_states.json` and its siblings), asked in place of drawn items.
+        max_calls: of both models in all; the run does not start if it could take more.
     """
     count = items if limit is None else min(items, limit)
-    for name, drawn in _sets(count, seed, data).items():
+    sets = _sets(count, seed, data)
+    for name, drawn in sets.items():
         yield measure("solver", partial(_mismatches, drawn), puzzle=name)
         for policy, answers in TRANSITION.items():
             yield measure(f"null: {policy}", partial(_moves_of, drawn, answers), puzzle=name)
         for policy, answers in CHECKING.items():
             yield measure(f"null: {policy}", partial(_labels_of, drawn, answers), puzzle=name)
         yield measure("null: copy the start", partial(_solutions_of, drawn), puzzle=name)
+    models = {"model": model, "reasoning model": reasoning_model}
+    given = {name: endpoint for name, endpoint in models.items() if endpoint is not None}
+    if given:
+        yield from _asked(
+            given, {name: drawn for name, drawn in sets.items() if name != "sudoku 4x4"}, count, max_calls
+        )
 
 
 @check("finereason", seeds=3)
-def learnt(*, states: int = 160, limit: int | None = None, seed: int = 0) -> Iterator[Measurement]:
+def learnt(*, per_count: int = 160, limit: int | None = None, seed: int = 0) -> Iterator[Measurement]:
     """State checking of 4x4 Sudoku by a small trained model, on as many solvable as unsolvable states per number of open cells.
 
     Args:
-        states: for each number of open cells.
+        per_count: states for each number of open cells.
     """
-    count = states if limit is None else min(states, limit)
+    count = per_count if limit is None else min(per_count, limit)
     test = cache(partial(_test_states, count, seed))
     for empties in EMPTIES:
         for method in ("small model", "untrained", "null: dead cell"):
             yield measure(method, partial(_checked, method, test, empties, seed), empties=empties)
 
 
-@check("finereason")
-def asked(
-    model: Endpoint | None = None,
-    *,
-    reasoning_model: Endpoint | None = None,
-    items: int = 48,
-    data: tuple[Path, ...] | None = None,
-    max_calls: int = 1_000,
-    limit: int | None = None,
-    seed: int = 0,
+def _asked(
+    models: Mapping[str, Endpoint], sets: Mapping[str, Drawn], count: int, max_calls: int
 ) -> Iterator[Measurement]:
-    """State checking, state transition and end to end, asked of your own models; without one, nothing is measured.
-
-    Args:
-        model: a general model.
-        reasoning_model: one to hold against it.
-        items: of each kind of puzzle and question.
-        data: official files, asked in place of drawn items.
-        max_calls: of both models in all; the run does not start if it could take more.
-    """
-    models = {"model": model, "reasoning model": reasoning_model}
-    given = {name: endpoint for name, endpoint in models.items() if endpoint is not None}
-    if not given:
-        return
-    count = items if limit is None else min(items, limit)
-    sets = {name: drawn for name, drawn in _sets(count, seed, data).items() if name != "sudoku 4x4"}
-    # Retries stay within the share of each model.
-    estimate = Estimate({name: 3 * count * len(sets) for name in given}).check(max_calls)
+    estimate = Estimate({name: 3 * count * len(sets) for name in models}).check(max_calls)
     announce = cache(estimate.announce)
-    for name, endpoint in given.items():
-        ledger = Ledger(max_calls // len(given))
+    for name, endpoint in models.items():
+        ledger = Ledger(max_calls // len(models))  # retries stay within the share of each model
         for puzzle, drawn in sets.items():
             answers = {q: cache(partial(_ask, endpoint, ledger, announce, drawn, q)) for q in QUESTIONS}
             for question, ask in answers.items():
@@ -123,10 +120,6 @@ def asked(
             if name == "model":
                 yield from _directions(drawn, answers["st"], puzzle)
                 yield from _errors(drawn, answers["st"], puzzle)
-
-
-Drawn = Callable[[], Sequence[fr.Item]]
-Answers = Callable[[], Sequence["str | Missing"]]
 
 
 def _sets(count: int, seed: int, data: Sequence[Path] | None) -> dict[str, Drawn]:
@@ -285,7 +278,7 @@ RULES: list[Rule] = [
             (
                 Reaches(
                     claim="C1",
-                    check="asked",
+                    check="states",
                     method="model",
                     metric="sc_correct",
                     target=0.6,
@@ -294,7 +287,7 @@ RULES: list[Rule] = [
                 ),
                 Beats(
                     claim="C1",
-                    check="asked",
+                    check="states",
                     method="reasoning model",
                     baseline="model",
                     metric="sc_correct",
@@ -316,7 +309,7 @@ RULES: list[Rule] = [
                 *(
                     Reaches(
                         claim="C2",
-                        check="asked",
+                        check="states",
                         method=name,
                         metric="e2e_correct",
                         target=0.1,
@@ -327,7 +320,7 @@ RULES: list[Rule] = [
                 ),
                 Beats(
                     claim="C2",
-                    check="asked",
+                    check="states",
                     method="reasoning model",
                     baseline="model",
                     metric="st_correct",
@@ -345,7 +338,7 @@ RULES: list[Rule] = [
         "C3",
         Reaches(
             claim="C3",
-            check="asked",
+            check="states",
             method="model",
             metric="unsolvable_recall",
             target=0.5,
@@ -363,7 +356,7 @@ RULES: list[Rule] = [
             (
                 Beats(
                     claim="C4",
-                    check="asked",
+                    check="states",
                     method="forward",
                     baseline="backtracking",
                     metric="direction",
@@ -372,7 +365,7 @@ RULES: list[Rule] = [
                 ),
                 Beats(
                     claim="C4",
-                    check="asked",
+                    check="states",
                     method="error: backtracking failure",
                     baseline=(
                         "error: sibling",
@@ -410,7 +403,7 @@ def no_look_ahead(rows: Rows) -> Any:
     """What the policy without look-ahead scores by the official and by the strict rule."""
     from matplotlib.figure import Figure as Plot
 
-    taken = rows.where(check="audit", method="null: parent, else any legal move")
+    taken = rows.where(check="states", method="null: parent, else any legal move")
     if not len(taken):
         return None
     puzzles = [str(p) for p in taken.levels("puzzle")]

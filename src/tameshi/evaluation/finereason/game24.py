@@ -97,7 +97,8 @@ class Game24:
         return self._shapes(one) == self._shapes(other)
 
     def canonical(self, state: Expressions) -> Hashable:
-        return tuple(sorted(value(e) for e in state))
+        """The hand and the values left of it; by the values alone there would be too few states that are one step from 24."""
+        return tuple(sorted(self.initial)), tuple(sorted(value(e) for e in state))
 
     def open_cells(self, state: Expressions) -> int:
         return len(state) - 1

@@ -26,7 +26,7 @@ EDGES: dict[Kind, tuple[float, ...]] = {
     "game24": (0.5,),
     "logic_grid": (0.35, 0.6),
 }
-MOST_PUZZLES = 5_000
+TRIES = 20  # puzzles drawn for each item wanted, and 1,000 more, before the generator gives up
 
 
 class NotEnoughItems(ValueError):
@@ -115,7 +115,8 @@ def build_items(puzzle: Kind, n: int = 100, seed: int = 0, *, size: int = 0) -> 
     wanted = Counter({cell: n // len(cells) + (i < n % len(cells)) for i, cell in enumerate(cells)})
     seen: set[object] = set()
     items: list[Item] = []
-    for number in range(MOST_PUZZLES):
+    most = 1_000 + TRIES * n
+    for number in range(most):
         if not +wanted:
             return items
         drawn = draw_puzzle(puzzle, rng, size=size)
@@ -137,7 +138,7 @@ def build_items(puzzle: Kind, n: int = 100, seed: int = 0, *, size: int = 0) -> 
             id_ = f"{puzzle}-{seed}-{len(items)}"
             items.append(Item(id_, group, drawn, node.state, node.parent, grandparent, child, status, node.depth))
     status, bin_ = next(iter(+wanted))
-    raise NotEnoughItems(f"{MOST_PUZZLES:,} puzzles of {puzzle} hold too few {status} states in depth bin {bin_}")
+    raise NotEnoughItems(f"{most:,} puzzles of {puzzle} hold too few {status} states in depth bin {bin_}")
 
 
 def _walk(puzzle: Puzzle, rng: Random) -> Iterator[tuple[Node, State | None]]:

@@ -45,10 +45,10 @@ def test_the_simulated_world_gives_each_claim_its_verdict(tmp_path: Path) -> Non
     few = rows.where(method="active critic", labels=5)
     assert few.mean("optimism") > 0.3
     assert rows.where(method="active critic", labels=40).mean("optimism") < 0.15
-    planted = rows.where(check="plumbing", malformed=0.0)
+    planted = rows.where(check="critics", malformed=0.0)
     assert planted.mean("spearman") > 0.9
     assert planted.mean("calls") <= planted.mean("calls at most")
-    assert rows.where(check="plumbing", malformed=0.1).mean("spearman") > 0.8
+    assert rows.where(check="critics", malformed=0.1).mean("spearman") > 0.8
     for made in stand("active-critic").figures:
         assert made.function(rows) is not None
 
@@ -63,7 +63,7 @@ def test_the_verdicts_turn_when_the_worst_criteria_are_taken(tmp_path: Path, mon
 
 
 def test_a_judge_of_ones_own_is_held_against_every_baseline(tmp_path: Path, rated: Path) -> None:
-    result = run(tmp_path, only="on_data", model="specimen:marker-judge", data=rated)
+    result = run(tmp_path, only="critics", model="specimen:marker-judge", data=rated)
     assert not result.errors, result.errors
     rows = result.rows
     assert len(rows.methods) == 10
@@ -71,15 +71,15 @@ def test_a_judge_of_ones_own_is_held_against_every_baseline(tmp_path: Path, rate
     assert rows.where(method="length").mean("agreement") < 0.9
     assert result.verdicts["C1"].outcome in ("inconclusive", "fails")  # a judge that counts needs no critic
     with pytest.raises(ValueError, match="name: definition"):
-        run(tmp_path, only="on_data", model="specimen:marker-judge", data=rated, criteria="clarity")
+        run(tmp_path, only="critics", model="specimen:marker-judge", data=rated, criteria="clarity")
 
 
 def test_ratings_of_people_bring_the_explanations_into_reach(tmp_path: Path) -> None:
     file = tmp_path / "ratings.csv"
     file.write_text("rating\n" + "\n".join(["4", "5", "4", "3", "5", "4"] * 3) + "\n")
-    assert outcomes(run(tmp_path, only="on_data", ratings=file))["C4"] == "holds"
+    assert outcomes(run(tmp_path, only="critics", ratings=file))["C4"] == "holds"
     file.write_text("rating\n" + "\n".join(["1", "2"] * 9) + "\n")
-    assert outcomes(run(tmp_path, only="on_data", ratings=file))["C4"] == "fails"
+    assert outcomes(run(tmp_path, only="critics", ratings=file))["C4"] == "fails"
 
 
 def test_a_critic_is_fitted_and_saved(tmp_path: Path, rated: Path) -> None:

@@ -72,22 +72,11 @@ def simulated(
 
 
 @check("active-critic")
-def plumbing(*, texts: int = 40, malformed: tuple[float, ...] = (0.0, 0.1), seed: int = 0) -> Iterator[Measurement]:
-    """The whole critic through Inspect AI, with a scripted judge that counts planted words.
-
-    Args:
-        texts: planted; half of them are labelled.
-        malformed: shares of answers that cannot be read.
-    """
-    for share in malformed:
-        yield measure("active critic", partial(_planted, texts, share, seed), malformed=share)
-
-
-@check("active-critic")
-def on_data(
+def critics(
     model: Endpoint | None = None,
     *,
     data: Path | None = None,
+    malformed: tuple[float, ...] = (0.0, 0.1),
     score: str = "score",
     criteria: str = "",
     train: float = 0.25,
@@ -99,9 +88,13 @@ def on_data(
 ) -> Iterator[Measurement]:
     """A judge of your own on rated texts of your own, every evaluator on the same held-out texts.
 
+    Without them, the whole critic is run through Inspect AI on forty planted texts, with a scripted judge that counts
+    words.
+
     Args:
         model: the judge: an endpoint or a folder.
         data: CSV or JSON file with source, output and score.
+        malformed: shares of the scripted judge's answers that cannot be read.
         score: column of the score; several with commas between are averaged.
         criteria: your rubric for the fixed judge, as "name: definition; name: definition".
         train: share of the sources that the critic learns from.
@@ -113,6 +106,8 @@ def on_data(
     if ratings is not None:
         yield measure("explanations", partial(_ratings, ratings))
     if model is None or data is None:
+        for share in malformed:
+            yield measure("scripted judge", partial(_planted, 40, share, seed), malformed=share)
         return
     if mode not in ("fine", "single_call", "coarse"):
         raise ValueError(f"--mode takes fine, single_call or coarse, got {mode!r}")
@@ -153,7 +148,6 @@ def _planted(texts: int, malformed: float, seed: int) -> dict[str, Any]:
     held = agreement(scores[half:], judged)
     return {
         "spearman": held.spearman,
-        "agreement": _items(scores[half:], judged, examples[half:]),
         "calls": float(critic.n_calls_),
         "calls at most": float(critic.estimate(half, criteria=len(critic.criteria_)).total),
         "unread": held.unread / max(1, held.n + held.unread),
@@ -272,7 +266,7 @@ RULES: list[Rule] = [
         },
         option="--model openai/... --data rated.csv",
         then=Beats(
-            claim="C1", method="active critic", baseline=TOLD, metric="agreement", better="higher", check="on_data",
+            claim="C1", method="active critic", baseline=TOLD, metric="agreement", better="higher", check="critics",
             control=("active critic, labels shuffled",),
         ),
     ),
@@ -301,7 +295,7 @@ RULES: list[Rule] = [
             "ja": "説明が役に立つかどうかは、人が判断するほかない。",
         },
         option="--ratings ratings.csv",
-        then=Reaches(claim="C4", method="explanations", target=3.0, metric="rating", better="higher", check="on_data"),
+        then=Reaches(claim="C4", method="explanations", target=3.0, metric="rating", better="higher", check="critics"),
     ),
 ]  # fmt: skip
 

@@ -37,6 +37,7 @@ from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.provider import rule_model
 
 TEXTS, SCORES = marked_texts(0, 40)
+SMALL: dict[str, dict[str, Any]] = {"active_critic_eval": {"limit": 1}}
 
 
 def ask(**settings: Any) -> Asker:

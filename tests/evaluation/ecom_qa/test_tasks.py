@@ -22,6 +22,8 @@ from tameshi.evaluation.ecom_qa.tasks import chinese_ecom_qa
 from tameshi.evaluation.messages import Unparsed
 from tameshi.evaluation.provider import rule_model
 
+SMALL: dict[str, dict[str, Any]] = {"chinese_ecom_qa": {"tasks": "RVC,BC", "limit": 1}}
+
 
 def run(task: Task, model: Any, tmp_path: Path, **settings: Any) -> EvalLog:
     (log,) = eval(task, model=model, log_dir=str(tmp_path / "logs"), log_realtime=False, **settings)

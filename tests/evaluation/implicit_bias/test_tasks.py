@@ -19,6 +19,13 @@ from tameshi.evaluation.implicit_bias.scripted import leaning
 from tameshi.evaluation.provider import rule_model
 
 SEA = [shipped()["sea-sky"]]
+SMALL: dict[str, dict[str, Any]] = {
+    "llm_iat": {"contrasts": "workshop-kitchen", "n": 2, "variants": 1},
+    "decision_bias": {"contrasts": "workshop-kitchen", "n": 2},
+    "explicit_bias": {"contrasts": "workshop-kitchen", "n": 1},
+    "generation_audit": {"contrasts": "workshop-kitchen", "names": 1},
+    "resume_audit": {"names": "invented", "pairs": 1},
+}
 
 
 def run(task: Task, model: Any, tmp_path: Path) -> EvalLog:

@@ -39,7 +39,8 @@ def llm_iat(
     """Which of two names does each word go to? D in [-1, 1], 0 for no association.
 
     Args:
-        contrasts: contrasts, or paths of YAML files with commas between; the neutral ones that ship if left out.
+        contrasts: contrasts, or paths of YAML files (or names of those that ship) with commas between; all that ship if
+            left out.
         n: answers for each wording and contrast.
         variants: how many of the four wordings are used.
         seed: of names and orders.
@@ -92,18 +93,21 @@ def explicit_bias(contrasts: Contrasts = None, n: int = 3, max_calls: int | None
 
 
 @task
-def generation_audit(contrasts: Contrasts = None, n: int = 1, max_calls: int | None = None) -> Task:
+def generation_audit(
+    contrasts: Contrasts = None, n: int = 1, names: int | None = None, max_calls: int | None = None
+) -> Task:
     """What is written about each name: differences of lexicon rates, length and homogeneity between the groups.
 
     Args:
         contrasts: as in `llm_iat`.
         n: texts for each name and prompt.
+        names: at most so many names of each group.
         max_calls: hard cap on calls, retries included.
     """
     samples = [
         Sample(p.format(name=name), id=f"{c.name}-{name}-{k}-{i}", metadata={**_metadata(c), "name": name})
         for c in _contrasts(contrasts)
-        for name in (*c.x, *c.y)
+        for name in (*c.x[:names], *c.y[:names])
         for k, p in enumerate(PROMPTS)
         for i in range(n)
     ]
@@ -112,7 +116,10 @@ def generation_audit(contrasts: Contrasts = None, n: int = 1, max_calls: int | N
 
 @task
 def resume_audit(
-    resumes: str | Sequence[str] | None = None, names: Contrasts = None, max_calls: int | None = None
+    resumes: str | Sequence[str] | None = None,
+    names: Contrasts = None,
+    pairs: int | None = None,
+    max_calls: int | None = None,
 ) -> Task:
     """The same applications under names of two groups: acceptance gap, impact ratio, flip rate.
 
@@ -120,12 +127,13 @@ def resume_audit(
         resumes: texts with {name} in them, or the path of a file with one JSON string a line; three plain ones if left
         out.
         names: a contrast whose X and Y are the names; the invented ones if left out.
+        pairs: at most so many pairs of names.
         max_calls: hard cap on calls, retries included.
     """
     contrast = _contrasts(names if names is not None else [shipped()["invented"]])[0]
     samples = []
     for index, text in enumerate(_resumes(resumes)):
-        for k, (name_x, name_y) in enumerate(zip(contrast.x, contrast.y, strict=False)):
+        for k, (name_x, name_y) in enumerate(zip(contrast.x[:pairs], contrast.y[:pairs], strict=False)):
             for group, name in (("x", name_x), ("y", name_y), ("again", name_x)):
                 question = RESUME.format(application=text.replace("{name}", name))
                 metadata = {**_metadata(contrast), "group": group, "application": f"{index}-{k}"}
@@ -286,7 +294,8 @@ def _contrasts(given: Contrasts) -> list[Contrast]:
     if given is None:
         return list(shipped().values())
     if isinstance(given, str):
-        return [Contrast.from_yaml(path.strip()) for path in given.split(",")]
+        ours = shipped()
+        return [ours.get(word.strip()) or Contrast.from_yaml(word.strip()) for word in given.split(",")]
     return [c if isinstance(c, Contrast) else Contrast.from_yaml(str(c)) for c in given]
 
 

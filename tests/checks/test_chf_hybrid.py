@@ -25,7 +25,7 @@ def quick(monkeypatch):
 
 
 def run(**options):
-    result = run_check("chf-hybrid", **{"seeds": 1, "train": (9, 50, 150), "limit": 300, "members": 2, **options})
+    result = run_check("chf-hybrid", **{"seeds": 1, "limit": 300, "members": 2, **options})
     assert not result.errors
     return result
 
@@ -38,7 +38,7 @@ def test_a_base_that_is_turned_round_is_no_help(monkeypatch):
 
     monkeypatch.setitem(chf.FORMULAS, "bowring", turned)
     monkeypatch.setitem(chf.FORMULAS, "biasi", turned)
-    found = run().verdicts
+    found = run(train=(9, 50, 150), points=150).verdicts
     assert found["C4"].outcome == "fails"
     assert found["C1"].outcome == "fails"
 
@@ -51,7 +51,7 @@ def test_a_spread_of_nothing_is_not_calibrated(monkeypatch):
         return (found[0], found[1] * 1e-6) if return_std else found
 
     monkeypatch.setattr(bayesian.BayesianMLPRegressor, "predict", sure)
-    parts = run(train=(200,), seeds=2).verdicts["C2"].parts
+    parts = run(only="prediction", points=200, seeds=2).verdicts["C2"].parts
     assert parts[0].outcome in ("fails", "inconclusive")
     assert parts[0].figure > 0, "worse than the ensemble"
 
@@ -65,23 +65,23 @@ def test_a_deep_process_that_predicts_its_mean_falls_behind(monkeypatch):
         return (mean, std) if return_std else mean
 
     monkeypatch.setattr(deep_gp.DeepGPRegressor, "predict", flat)
-    assert run(train=(200,)).verdicts["C3"].outcome == "holds", "the claim can hold"
+    assert run(only="prediction", points=200).verdicts["C3"].outcome == "holds", "the claim can hold"
 
 
 def test_the_same_seed_gives_the_same_rows():
-    one, two = (run(train=(30,)) for _ in range(2))
+    one, two = (run(train=(30,), points=30) for _ in range(2))
     assert [row.values for row in one.rows] == [row.values for row in two.rows]
 
 
 def test_every_figure_draws_from_rows_alone():
-    rows = run(train=(9, 30)).rows
+    rows = run(train=(9, 30), points=30).rows
     for one in (chf_hybrid.error_by_points, chf_hybrid.parity, chf_hybrid.calibration):
         assert one.function(rows) is not None
         assert one.function(rows[:0]) is None
 
 
 def test_conformal_scaling_covers_what_the_ensemble_does_not():
-    rows = run(train=(200,)).rows
+    rows = run(only="prediction", points=200).rows
     bare, scaled = (rows.where(method=f"bowring-{kind}") for kind in ("ensemble", "ensemble-conformal"))
     assert bare.mean("coverage_95") < 0.8
     assert 0.9 < scaled.mean("coverage_95") <= 1
@@ -105,9 +105,9 @@ COLUMNS = ("D=bore",)
 
 
 def test_a_table_of_ones_own_asks_for_its_units(own):
-    found = run(data=str(own), units=UNITS, columns=COLUMNS, train=(30,), limit=100)
+    found = run(data=str(own), units=UNITS, columns=COLUMNS, train=(30,), points=30, limit=100)
     assert set(found.verdicts) == {"C1", "C2", "C3", "C4"}
-    result = run_check("chf-hybrid", seeds=1, data=str(own), columns=COLUMNS, train=(30,))
+    result = run_check("chf-hybrid", seeds=1, data=str(own), columns=COLUMNS, train=(30,), points=30)
     assert any("say the unit of column 'bore'" in error for error in result.errors)
 
 
@@ -121,7 +121,7 @@ def test_a_split_by_reference_keeps_a_rig_on_one_side():
     assert len(train & set(drawn.groups)) <= 1, "the one rig on the border"
     with pytest.raises(ValueError, match="use --split-by point"):
         chf_hybrid.split(Table.open("specimen:chf"), {}, {}, "reference", 300, 1000, 0)
-    with pytest.raises(ValueError, match="needs at least"):
+    with pytest.raises(ValueError, match="for training need at least"):
         chf_hybrid.split(table, {}, {}, "point", 700, 1000, 0)
 
 

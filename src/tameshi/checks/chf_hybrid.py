@@ -18,6 +18,7 @@ from tameshi.specimens.table import Table
 Floats = NDArray[np.float64]
 
 BASES = ("pure", "biasi", "bowring")
+KINDS = ("ensemble", "bnn", "deep-gp")
 SCARCE = 50  # training points up to which data are called scarce
 HELD_OUT = 300  # points for the conformal scale, taken from the test side and not scored by it
 SPECIMEN: Any = "specimen:chf"
@@ -66,7 +67,7 @@ def split(
         order = rng.permutation(inside)
     if len(order) < most + HELD_OUT + 20:
         raise ValueError(
-            f"{table.name} holds {len(order)} points inside the ranges of both correlations; --train {most} needs "
+            f"{table.name} holds {len(order)} points inside the ranges of both correlations; {most} for training need "
             f"at least {most + HELD_OUT + 20}, so give smaller numbers"
         )
     train, held, test = order[:most], order[most : most + HELD_OUT], order[most + HELD_OUT :][:tests]
@@ -80,7 +81,7 @@ def prediction(
     *,
     units: tuple[str, ...] = (),
     columns: tuple[str, ...] = (),
-    train: tuple[int, ...] = (9, 50, 200, 2000),
+    points: int = 2000,
     split_by: Literal["point", "reference"] = "point",
     members: int = 5,
     start: Literal["uniform", "normal"] = "uniform",
@@ -93,27 +94,58 @@ def prediction(
         data: specimen:chf, the public CSV of the NRC database, or a table with the columns D, L, P, G, dh, chf.
         units: of the columns, where the table does not say: D=mm,L=m,P=MPa,G=kg/m2s,dh=kJ/kg,chf=kW/m2.
         columns: names of the columns, where they are others: D=Tube Diameter,chf=CHF.
-        train: numbers of training points; the Bayesian networks and deep Gaussian processes get the largest.
+        points: training points.
         split_by: point splits at random; reference keeps the points of one rig on one side, for random splits leak.
         members: networks of an ensemble.
         start: first weights of the networks; normal is rougher where points are few, and hurts the pure network most.
         limit: at most so many test points.
     """
     tests = 1000 if limit is None else limit
-    most = max(train)
-    drawn = cache(partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, most, tests, seed))
+    drawn = cache(
+        partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, points, tests, seed)
+    )
     fitted = cache(partial(fit_arm, drawn, members, start, seed))
+    for base in BASES:
+        if base != "pure":
+            yield measure(base, partial(bare, drawn, base), points=points)
+        for kind in KINDS:
+            yield measure(f"{base}-{kind}", partial(scored, fitted, drawn, base, kind, points), points=points)
+        yield measure(f"{base}-ensemble-conformal", partial(rescaled, fitted, drawn, base, points), points=points)
+
+
+@check("chf-hybrid", seeds=8)
+def scarcity(
+    data: Table = SPECIMEN,
+    *,
+    units: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    train: tuple[int, ...] = (9, 50, 200, 2000),
+    split_by: Literal["point", "reference"] = "point",
+    members: int = 5,
+    start: Literal["uniform", "normal"] = "uniform",
+    limit: int | None = None,
+    seed: int = 0,
+) -> Iterator[Measurement]:
+    """Relative error of ensembles with fewer and fewer training points, beside the bare correlations.
+
+    Args:
+        data: as for prediction.
+        units: of the columns, where the table does not say.
+        columns: names of the columns, where they are others.
+        train: numbers of training points.
+        split_by: point or reference.
+        members: networks of an ensemble.
+        start: first weights of the networks.
+        limit: at most so many test points.
+    """
+    tests, most = 1000 if limit is None else limit, max(train)
+    drawn = cache(partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, most, tests, seed))
     for count in sorted(train):
-        here = {"train": count, "scarce": count <= SCARCE, "judged": count == most}
+        here = {"train": count, "scarce": count <= SCARCE}
         for base in BASES:
             if base != "pure":
                 yield measure(base, partial(bare, drawn, base), **here)
-            yield measure(f"{base}-ensemble", partial(scored, fitted, drawn, base, "ensemble", count), **here)
-    here = {"train": most, "scarce": most <= SCARCE, "judged": True}
-    for base in BASES:
-        for kind in ("bnn", "deep-gp"):
-            yield measure(f"{base}-{kind}", partial(scored, fitted, drawn, base, kind, most), **here)
-        yield measure(f"{base}-ensemble-conformal", partial(rescaled, fitted, drawn, base, most), **here)
+            yield measure(f"{base}-ensemble", partial(error_of, drawn, members, start, seed, base, count), **here)
 
 
 def fit_arm(drawn: Any, members: int, start: str, seed: int, base: str, kind: str, count: int) -> Any:
@@ -139,6 +171,13 @@ def scored(fitted: Any, drawn: Any, base: str, kind: str, count: int) -> dict[st
     held = drawn()
     mean, std = fitted(base, kind, count).predict(held.test[0], return_std=True)
     return measured(held, mean, std)
+
+
+def error_of(drawn: Any, members: int, start: str, seed: int, base: str, count: int) -> dict[str, Any]:
+    """Relative error of an ensemble fitted to the first `count` training points."""
+    held = drawn()
+    mean = fit_arm(drawn, members, start, seed, base, "ensemble", count).predict(held.test[0])
+    return {"relative_error": Items(np.abs(mean / held.test[1] - 1), held.ids, held.groups)}
 
 
 def rescaled(fitted: Any, drawn: Any, base: str, count: int) -> dict[str, Any]:
@@ -187,18 +226,15 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-MOST = {"judged": True}  # rows with the largest number of training points
-
-
 def _better(claim: str, method: str, baseline: str | tuple[str, ...], by: float = 1.0) -> Beats:
-    return Beats(claim, method, baseline, metric="relative_error", better="lower", by=Ratio(by), where=MOST)
+    return Beats(claim, method, baseline, metric="relative_error", better="lower", by=Ratio(by), check="prediction")
 
 
 def _calmer(base: str) -> tuple[Rule, ...]:
     """A Bayesian hybrid is better calibrated than the ensemble, and at most half as much again off."""
     bnn, ensemble = f"{base}-bnn", f"{base}-ensemble"
     return (
-        Beats("C2", bnn, ensemble, metric="miscalibration", better="lower", where=MOST, unit="seed"),
+        Beats("C2", bnn, ensemble, metric="miscalibration", better="lower", check="prediction", unit="seed"),
         _better("C2", bnn, ensemble, by=1.5),
     )
 
@@ -206,14 +242,14 @@ def _calmer(base: str) -> tuple[Rule, ...]:
 def _holds_up(base: str) -> tuple[Rule, ...]:
     """A hybrid beats the pure ensemble with any number of points, and by far with few; the bare formula must not."""
     hybrid = f"{base}-ensemble"
-    rule: dict[str, Any] = {"metric": "relative_error", "better": "lower", "each": ("train",), "control": (base,)}
+    rule: dict[str, Any] = {"metric": "relative_error", "better": "lower", "each": ("train",), "check": "scarcity"}
+    rule |= {"control": (base,)}
     return (
         Beats("C4", hybrid, "pure-ensemble", **rule),
         Beats("C4", hybrid, "pure-ensemble", by=Ratio(0.6), where={"scarce": True}, **rule),
     )
 
 
-KINDS = ("ensemble", "bnn", "deep-gp")
 OTHERS = tuple(name for b in BASES for k in KINDS if (name := f"{b}-{k}") != "biasi-ensemble") + BASES[1:]
 RULES: list[Rule] = [
     _better("C1", "biasi-ensemble", OTHERS),
@@ -227,7 +263,7 @@ RULES: list[Rule] = [
 def error_by_points(rows: Rows) -> Any:
     from matplotlib.figure import Figure
 
-    held = rows.where(metric="relative_error")
+    held = rows.where(check="scarcity", metric="relative_error")
     counts = held.levels("train")
     if not counts:
         return None
@@ -256,12 +292,11 @@ def parity(rows: Rows) -> Any:
 
     held = rows.where(metric="truth")
     names = [n for n in ("pure-ensemble", "biasi-ensemble", "bowring-ensemble", "bowring-bnn") if n in held.methods]
-    counts = held.levels("train")
     if not names:
         return None
     drawing = Figure(figsize=(3 * len(names), 3), layout="constrained")
     for axes, name in zip(drawing.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True):
-        mine = held.where(method=name, train=counts[-1])
+        mine = held.where(method=name)
         axes.plot(mine.numbers("truth"), mine.numbers("share_of_truth"), ".", markersize=2, alpha=0.5)
         axes.axhspan(0.9, 1.1, alpha=0.15)
         axes.set_xscale("log")
@@ -276,15 +311,13 @@ def calibration(rows: Rows) -> Any:
     from matplotlib.figure import Figure
 
     held = rows.where(metric="coverage")
-    counts = held.levels("train")
-    if not counts:
+    if not len(held):
         return None
-    most = held.where(train=counts[-1])
     levels = np.linspace(0.05, 0.95, 19)
     drawing = Figure(figsize=(8, 3.8), layout="constrained")
     for axes, base in zip(drawing.subplots(1, 2, sharey=True), ("bowring", "pure"), strict=True):
         for kind in ("ensemble", "ensemble-conformal", "bnn", "deep-gp"):
-            curves = [row.values["coverage"].values for row in most.where(method=f"{base}-{kind}")]  # type: ignore[union-attr]  # items by construction
+            curves = [row.values["coverage"].values for row in held.where(method=f"{base}-{kind}")]  # type: ignore[union-attr]  # items by construction
             if curves:
                 axes.plot(levels, np.mean(np.array(curves, dtype=np.float64), axis=0), ".-", label=kind, markersize=4)
         axes.plot([0, 1], [0, 1], "k:", linewidth=1)

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from tameshi.doors.files import home
 from tameshi.nouns import Cost, Items, Missing, Row, Rows, Scalar, Value
 from tameshi.nouns.rows import key_of, values_from_json
 
@@ -108,14 +109,6 @@ class Mean:
     rows: int
     cpu_seconds: float
     peak_bytes: int | None
-
-
-def home() -> Path:
-    """The folder of runs and caches: TAMESHI_HOME, or the user's data folder of this system."""
-    import platformdirs
-
-    given = os.environ.get("TAMESHI_HOME")
-    return Path(given).expanduser() if given else Path(platformdirs.user_data_dir("tameshi", appauthor=False))
 
 
 class Store:

@@ -174,7 +174,8 @@ def language(lang: str) -> None:
 
 def last_verdicts(slug: str) -> tuple[str | None, Mapping[str, Any]]:
     """The newest finished run of a paper in the user's store, and its verdicts."""
-    from tameshi.bench.store import Store, home
+    from tameshi.bench.store import Store
+    from tameshi.doors.files import home
 
     if not (home() / "runs.sqlite").exists():
         return None, {}

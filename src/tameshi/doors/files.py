@@ -12,6 +12,25 @@ from pathlib import Path
 import psutil
 
 
+def home() -> Path:
+    """The folder of runs: TAMESHI_HOME, or the user's data folder of this system."""
+    given = os.environ.get("TAMESHI_HOME")
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("tameshi", appauthor=False))
+
+
+def caches() -> Path:
+    """The folder of what can be made again: TAMESHI_HOME/cache, or the user's cache folder of this system."""
+    if os.environ.get("TAMESHI_HOME"):
+        return home() / "cache"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("tameshi", appauthor=False))
+
+
 class NotWritten(OSError):
     """A file could not be written; what stood in its place is untouched."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -71,7 +70,7 @@ class Tuning:
 
     def folder(self) -> Path:
         """Where the fine-tuned model lies; it is trained if it does not lie there yet."""
-        place = cache_root() / "family" / f"{self.name}-{self.fingerprint()[:16]}"
+        place = files.caches() / "family" / f"{self.name}-{self.fingerprint()[:16]}"
         if (place / "config.json").is_file():
             return place
         model = fit(
@@ -122,16 +121,6 @@ def keep(model: PreTrainedModel, place: Path, tokenizer: Path, recipe: Mapping[s
     except files.NotWritten:
         if not (place / "config.json").is_file():
             raise
-
-
-def cache_root() -> Path:
-    """TAMESHI_HOME/cache, or the user's cache folder of this system."""
-    import platformdirs
-
-    given = os.environ.get("TAMESHI_HOME")
-    if given:
-        return Path(given).expanduser() / "cache"
-    return Path(platformdirs.user_cache_dir("tameshi", appauthor=False))
 
 
 @cache

@@ -23,7 +23,7 @@ def short(cache, monkeypatch):
     def continued(start, replay, seed, steps=400):
         return replace(full(start, replay, seed, steps), steps=steps // 5)
 
-    monkeypatch.setattr(family, "cache_root", lambda: cache)
+    monkeypatch.setattr("tameshi.doors.files.caches", lambda: cache)
     monkeypatch.setattr(instruction_residual, "continued", continued)
     monkeypatch.setattr(instruction_residual, "MIXTURES", {"without": "new facts"})
     for name in ("INSTRUCT", "SIBLING"):

@@ -16,7 +16,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def shared(cache, monkeypatch):
-    monkeypatch.setattr(family, "cache_root", lambda: cache)
+    monkeypatch.setattr("tameshi.doors.files.caches", lambda: cache)
     lata.world_family.cache_clear()
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from tameshi.bench import run_check
 from tameshi.checks import mix_or_merge
-from tameshi.specimens import family
 from tameshi.specimens.family import opened
 
 
@@ -23,7 +22,7 @@ def short(cache, monkeypatch):
         made = full(seed, share, language)
         return replace(made, start=replace(made.start, steps=150), steps=40)
 
-    monkeypatch.setattr(family, "cache_root", lambda: cache)
+    monkeypatch.setattr("tameshi.doors.files.caches", lambda: cache)
     monkeypatch.setattr(mix_or_merge, "tuned", tuned)
     monkeypatch.setattr(mix_or_merge, "PREFERENCE_STEPS", 3)
 

@@ -248,34 +248,73 @@ def causal_lm(
     Raises:
         Untrusted: weights not finite, or missing, or the tokenizer knows tokens that the model does not.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # libraries do not print
-    for _ in tensors(checkpoint):  # reads every weight once: cut files and NaN are found before anything is built
-        pass
+    _all_finite(checkpoint)
     folder = str(checkpoint.folder)
-    common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention, use_safetensors=True, output_loading_info=True, **common
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            output_loading_info=True,
+            **_CLOSED,
         )
         model, report = loaded
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
+    except _NO_MODEL as error:
         raise Untrusted(f"{folder} does not open as a causal language model: {str(error).splitlines()[0]}") from error
     if report["missing_keys"]:
         raise Untrusted(
             f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}; is it a causal LM?"
         )
-    tokenizer = None
-    if any((checkpoint.folder / n).exists() for n in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        tokenizer = AutoTokenizer.from_pretrained(folder, **common)
-        rows = model.get_input_embeddings().weight.shape[0]
-        if len(tokenizer) > rows:
-            raise Untrusted(
-                f"the tokenizer in {folder} knows {len(tokenizer):,} tokens, but the model embeds only {rows:,}"
-            )
-    return model.to(device).eval(), tokenizer
+    return model.to(device).eval(), _tokenizer(checkpoint, model)
+
+
+def fit_to_open(checkpoint: Checkpoint) -> None:
+    """Find what `causal_lm` would refuse, one tensor at a time, without holding the model.
+
+    Raises:
+        Untrusted: weights not finite, an architecture that is no causal LM, or a tokenizer with tokens that the model lacks.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = str(checkpoint.folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, **_CLOSED)
+        with torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except _NO_MODEL as error:
+        raise Untrusted(f"{folder} does not open as a causal language model: {str(error).splitlines()[0]}") from error
+    _tokenizer(checkpoint, skeleton)
+    _all_finite(checkpoint)
+
+
+_CLOSED: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+_NO_MODEL = (ValueError, OSError, RuntimeError, KeyError)
+
+
+def _all_finite(checkpoint: Checkpoint) -> None:
+    for _ in tensors(checkpoint):  # reads every weight once, and refuses
+        pass
+
+
+def _tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
+    """The tokenizer of a checkpoint, if it has one, and it fits the model's embeddings."""
+    from transformers import AutoTokenizer
+
+    if not any((checkpoint.folder / n).exists() for n in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        return None
+    tokenizer = AutoTokenizer.from_pretrained(str(checkpoint.folder), **_CLOSED)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise Untrusted(
+            f"the tokenizer in {checkpoint.folder} knows {len(tokenizer):,} tokens, but the model embeds only {rows:,}"
+        )
+    return tokenizer
 
 
 def read_json(file: Path) -> dict[str, Any]:

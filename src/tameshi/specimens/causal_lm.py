@@ -42,6 +42,7 @@ class CausalLM:
         specimen = address.removeprefix("specimen:") if address.startswith("specimen:") else None
         if specimen is None:
             checkpoint = models.look_at(address, online=online)
+            models.fit_to_open(checkpoint)
             return cls(address, checkpoint.sha256(), checkpoint, device, dtype)
         there = sorted(file.stem for file in SHIPPED.glob("*.sha256"))
         if specimen not in there:

@@ -76,7 +76,7 @@ def test_a_paper_whose_check_is_not_built_says_so_everywhere():
         (["report", "last"], "there is no store at"),
         (["apply", "toy"], "tameshi apply toy needs --numbers TEXT"),
         (["apply", "kuda"], "kuda has nothing to apply yet"),
-        (["results", "--from", "nowhere"], "nowhere is no folder of exported runs"),
+        (["results", "--from", "nowhere"], "nowhere is no folder of records"),
         (["runs", "import", "nothing.jsonl"], "nothing.jsonl is not an exported run"),
     ],
 )
@@ -125,9 +125,13 @@ def test_a_run_goes_from_check_to_list_report_export_and_back(tmp_path):
     assert json.loads(tameshi("runs", "--json").stdout) == []
     assert run["id"] in tameshi("runs", "import", str(tmp_path / "runs" / "toy.jsonl")).stdout
     assert "the store is whole" in tameshi("runs", "check").stdout
-    table = tameshi("results", "--from", str(tmp_path / "runs")).stdout
+    record = tmp_path / "records" / "toy.json"
+    assert tameshi("runs", "export", "last", "--record", "-o", str(record)).returncode == 0
+    table = tameshi("results", "--from", str(record.parent)).stdout
     assert "| C1 | Adding one makes numbers larger. | 1 |" in table
     assert "holds" in tameshi("show", "toy").stdout
+    record.write_text(record.read_text().replace('"outcome": "fails"', '"outcome": "holds"'))
+    assert "was altered: its hash does not fit" in one_sentence(tameshi("results", "--from", str(record.parent)))
 
 
 def test_apply_reads_its_signature_and_writes_through_the_door(tmp_path):

@@ -16,6 +16,7 @@ from tameshi.nouns import Cost, Row, Rows
 from tameshi.nouns.rows import values_from_json
 
 FORMAT = "tameshi run 1"
+RECORD = "tameshi record 1"
 
 
 class NotARun(ValueError):
@@ -36,6 +37,36 @@ def export_run(store: Store, run_id: str, file: Path) -> Path:
     body = "".join(f"{_line(row)}\n" for row in store.rows(run.id))
     manifest = {"format": FORMAT, "sha256": hashlib.sha256(body.encode()).hexdigest(), **dataclasses.asdict(run)}
     return write(file, f"{json.dumps(manifest, ensure_ascii=False)}\n{body}")
+
+
+def export_record(store: Store, run_id: str, file: Path) -> Path:
+    """Write what a run found, small enough for a repository: facts, verdicts and the means of all metrics, without the rows."""
+    run = store.run(run_id)
+    body = {"run": dataclasses.asdict(run), "means": [dataclasses.asdict(mean) for mean in store.means(run.id)]}
+    return write(
+        file, json.dumps({"format": RECORD, "sha256": _digest(body), **body}, ensure_ascii=False, indent=1) + "\n"
+    )
+
+
+def read_record(file: Path) -> Run:
+    """The run of a record.
+
+    Raises:
+        NotARun: not a record, or altered since it was written.
+    """
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        whole = read.pop("format") == RECORD and read.pop("sha256") == _digest(read)
+        run = Run(**read["run"])
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise NotARun(f"{file} is not the record of a run: {error}") from error
+    if not whole:
+        raise NotARun(f"{file} was altered: its hash does not fit what it says")
+    return run
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 def read_run(file: Path) -> Exported:

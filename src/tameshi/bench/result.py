@@ -160,6 +160,13 @@ def figure(verdict: Verdict) -> str:
     return f"{_short(verdict.figure)} [{_short(verdict.interval[0])}, {_short(verdict.interval[1])}]"
 
 
+def named(subject: Any) -> str:
+    """The name of a subject, or of several, for people."""
+    if isinstance(subject, Mapping):
+        return ", ".join(f"{name}={value}" for name, value in subject.items())
+    return ", ".join(map(str, subject)) if isinstance(subject, (list, tuple)) else str(subject)
+
+
 def _short(number: float) -> str:
     """Three digits; what is nothing but rounding is 0."""
     return "0" if abs(number) < 1e-12 else f"{number:.3g}"

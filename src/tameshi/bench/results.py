@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tameshi.bench.exchange import read_run
-from tameshi.bench.result import figure
+from tameshi.bench.exchange import read_record
+from tameshi.bench.result import figure, named
 from tameshi.bench.store import Run, Store
 from tameshi.bench.verdicts import from_json
 from tameshi.doors.screen import plain
@@ -22,14 +23,16 @@ COLUMNS = {
 
 
 def newest(source: Path | None = None) -> dict[str, Run]:
-    """The newest finished run of each paper, from the user's store or a folder of exported runs."""
+    """The newest finished run of each paper, from the user's store or a folder of records."""
     if source is None:
         with Store(make=False) as store:
             runs = store.runs()
     else:
         if not source.is_dir():
-            raise ValueError(f"{source} is no folder of exported runs")
-        runs = [read_run(file).run for file in sorted(source.glob("*.jsonl"))]
+            raise ValueError(
+                f"{source} is no folder of records; `tameshi runs export RUN --record -o FILE.json` writes one"
+            )
+        runs = [read_record(file) for file in sorted(source.glob("*.json"))]
     found: dict[str, Run] = {}
     for run in sorted((run for run in runs if run.status == "finished"), key=lambda run: run.started):
         found[run.slug] = run
@@ -46,11 +49,13 @@ def table(runs: Mapping[str, Run], *, lang: str = "en") -> str:
     from tameshi.bench.result import WORDS
     from tameshi.catalogue import papers
 
-    parts = [HEAD[lang]]
     shelf = papers()
+    tally = Counter(v["outcome"] for run in runs.values() for v in run.verdicts.values())
+    told = [f"{count} {WORDS[lang].get(outcome, outcome)}" for outcome, count in sorted(tally.items())]
+    parts = [HEAD[lang], f"\n{', '.join(told)}.\n" if lang == "en" else f"\n{'、'.join(told)}。\n"]
     for slug, run in runs.items():
         paper = shelf[slug]
-        parts.append(f"\n## {slug}: {_cell(paper.heading(lang))}\n\n{_about(run, lang)}\n")
+        parts.append(f"\n## {slug}: {_cell(paper.heading(lang))}\n\n{_about(run, lang)}\n\n")
         parts.append(_line(COLUMNS[lang]) + _line(["---"] * len(COLUMNS[lang])))
         for claim in paper.claims:
             if claim.id not in run.verdicts:
@@ -60,7 +65,9 @@ def table(runs: Mapping[str, Run], *, lang: str = "en") -> str:
             outcome = f"**{WORDS[lang].get(v.outcome, v.outcome)}**"
             n = f"{v.n} {WORDS[lang].get(v.unit, v.unit)}" if v.n else "–"
             parts.append(
-                _line([claim.id, claim.statement[lang], claim.figure[lang], figure(v), v.reads[lang], n, outcome])
+                _line(
+                    [claim.id, claim.statement[lang], claim.figure[lang], figure(v), v.reads.get(lang, "–"), n, outcome]
+                )
             )
     waiting = [slug for slug in shelf if slug not in runs]
     named = ", ".join(waiting)
@@ -73,11 +80,11 @@ def table(runs: Mapping[str, Run], *, lang: str = "en") -> str:
 
 
 def _about(run: Run, lang: str) -> str:
-    subjects = ", ".join(f"{name} = {_cell(s['name'])}" for name, s in run.facts.get("subjects", {}).items())
+    subjects = ", ".join(f"{name} = {_cell(named(s['name']))}" for name, s in run.facts.get("subjects", {}).items())
     seeds, versions = len(run.facts.get("seeds", [])), run.facts.get("versions", {})
     if lang == "ja":
         return f"実行 `{run.id}`（{run.row_count}行、シード{seeds}個、{subjects or '内蔵の対象'}、tameshi {versions.get('tameshi')}）。"
-    return f"Run `{run.id}` ({run.row_count} rows, {seeds} seeds, {subjects or 'embedded subject'}, tameshi {versions.get('tameshi')})."
+    return f"Run `{run.id}` ({run.row_count} rows, {seeds} {'seed' if seeds == 1 else 'seeds'}, {subjects or 'embedded subject'}, tameshi {versions.get('tameshi')})."
 
 
 def _line(cells: Iterable[object]) -> str:

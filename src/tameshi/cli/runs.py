@@ -38,6 +38,7 @@ def runs(
     from rich.table import Table
     from rich.text import Text
 
+    from tameshi.bench.result import named
     from tameshi.bench.store import Store
     from tameshi.doors.screen import plain
 
@@ -56,7 +57,7 @@ def runs(
         table.add_column(name, overflow="fold", justify="right" if name == "rows" else "left")
     for run in found:
         outcomes = Counter(v["outcome"] for v in run.verdicts.values())
-        subjects = ", ".join(str(s["name"]) for s in run.facts.get("subjects", {}).values())
+        subjects = ", ".join(named(s["name"]) for s in run.facts.get("subjects", {}).values())
         rows = f"{run.row_count:,}" + (f" ({run.error_count} errors)" if run.error_count else "")
         told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
         table.add_row(*(Text(plain(t)) for t in (run.id, states[run.id], run.started[:19], rows, subjects, told)))
@@ -82,9 +83,7 @@ def report(
 
 
 def results(
-    source: Annotated[
-        Path | None, typer.Option("--from", help="folder of exported runs; by default your store")
-    ] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="folder of records; by default your store")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="write Markdown to this file instead of printing it")
     ] = None,
@@ -170,14 +169,17 @@ def remove(run: Annotated[list[str], typer.Argument(help="runs to delete")]) -> 
 
 def export(
     run: Annotated[str, typer.Argument(help="a run's id, the beginning of one, or 'last'")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="the JSON Lines file")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the file to write")],
+    record: Annotated[
+        bool, typer.Option("--record", help="only facts, verdicts and means, as one JSON object")
+    ] = False,
 ) -> None:
     """Write a run as JSON Lines; its first line is a manifest with the hash of all the others."""
-    from tameshi.bench.exchange import export_run
+    from tameshi.bench.exchange import export_record, export_run
     from tameshi.bench.store import Store
 
     with Store(make=False) as store:
-        export_run(store, run, output)
+        (export_record if record else export_run)(store, run, output)
     out().print(str(output), soft_wrap=True, markup=False)
 
 

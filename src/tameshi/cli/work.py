@@ -143,8 +143,19 @@ def _plans(slugs: Sequence[str], chosen: Mapping[str, Any], **common: Any) -> li
     with err().status("opening") if sys.stderr.isatty() else _nothing():
         for slug in slugs:
             own = {name: value for name, value in chosen.items() if name in known[slug]}
-            made.append(plan(slug, own, command=["tameshi", *sys.argv[1:]], **common))
+            made.append(plan(slug, own, command=_command(), **common))
     return made
+
+
+def _command() -> list[str]:
+    """What was typed, to repeat the run; without the folder that it wrote to, which decides nothing."""
+    args = sys.argv[1:]
+    kept = [
+        arg
+        for before, arg in zip(["", *args], args, strict=False)
+        if "--output" not in (before, arg) and not arg.startswith("--output=")
+    ]
+    return ["tameshi", *kept]
 
 
 def _run_all(

@@ -141,3 +141,10 @@ def test_no_text_makes_a_reader_fail(text: str) -> None:
     assert isinstance(read_letter(text), str | Unparsed)
     assert isinstance(read_number(text, low=0, high=1), float | Unparsed)
     read_json(text)
+
+
+def test_a_wall_of_answer_lines_costs_no_more_than_its_length() -> None:
+    wall = "Answer: " * 50_000
+    assert isinstance(read_yes_no(wall), Unparsed)
+    assert isinstance(read_letter(wall.lower()), Unparsed)
+    assert read_yes_no(wall + "YES") == "YES"

@@ -26,6 +26,7 @@ YES_NO: Labels = {
 
 LONGEST_JSON = 200_000  # characters
 MOST_STARTS = 1_000  # brackets tried that open no JSON, so that a wall of brackets costs no more than a sentence
+MOST_MARKERS = 50  # answer lines looked at, from the last: a wall of them costs no more than a few
 
 _MARKER = re.compile(
     r"(?:(?:final\s+)?answer(?:\s+is)?|答案[是为為]?|回答|答えは?|答(?=\s*:))[\s*_`\"']*(?::|(?<=is)\s|(?<=[是为為は]))",
@@ -70,7 +71,7 @@ def read_label(text: str, labels: Labels, *, marked_only: bool = False) -> str |
     """
     folded = fold(text)
     find = _finder(tuple((label, tuple(forms)) for label, forms in labels.items()))
-    for marker in reversed(list(_MARKER.finditer(folded))):
+    for marker in reversed(list(_MARKER.finditer(folded))[-MOST_MARKERS:]):
         line = folded[marker.end() :].lstrip(" \t*_`\"'\n").split("\n", 1)[0]
         found = find(line)
         if found:
@@ -94,7 +95,7 @@ def read_letter(text: str, letters: str = "ABCD") -> str | Unparsed:
     """A capital letter that stands alone; the last one wins. After an answer line a small letter will do."""
     folded = fold(text)
     alone = rf"(?<![A-Za-z0-9])[{letters}](?![A-Za-z0-9'])"
-    for marker in reversed(list(_MARKER.finditer(folded))):
+    for marker in reversed(list(_MARKER.finditer(folded))[-MOST_MARKERS:]):
         line = folded[marker.end() :].lstrip(" \t*_`\"'\n").split("\n", 1)[0]
         found = list(re.finditer(alone, line, re.IGNORECASE))
         if found:

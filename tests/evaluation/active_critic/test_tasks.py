@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 from inspect_ai.solver import generate
 
@@ -35,6 +34,7 @@ from tameshi.evaluation.active_critic.marked import CRITERIA, PROMPT, marked_tex
 from tameshi.evaluation.active_critic.tasks import active_critic_eval
 from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.provider import rule_model
+from tests.evaluation.logs import metrics, run
 
 TEXTS, SCORES = marked_texts(0, 40)
 SMALL: dict[str, dict[str, Any]] = {"active_critic_eval": {"limit": 1}}
@@ -42,17 +42,6 @@ SMALL: dict[str, dict[str, Any]] = {"active_critic_eval": {"limit": 1}}
 
 def ask(**settings: Any) -> Asker:
     return Asker(rule_model(marker_judge(**settings)))
-
-
-def run(task: Task, model: Any, tmp_path: Path, **settings: Any) -> EvalLog:
-    (log,) = eval(task, model=model, log_dir=str(tmp_path / "logs"), log_realtime=False, **settings)
-    assert log.status == "success", log.error
-    return log
-
-
-def metrics(log: EvalLog, scorer: int = 0) -> dict[str, float]:
-    assert log.results is not None
-    return {name: value.value for name, value in log.results.scores[scorer].metrics.items()}
 
 
 def test_every_baseline_scores_every_text_and_says_whether_it_saw_labels() -> None:

@@ -147,6 +147,14 @@ def test_no_answer_makes_the_scorer_raise(answer: str, place: int) -> None:
 ITEMS = make_shop(0, per_task=12).items
 
 
+@pytest.mark.parametrize(
+    "answer", ["答案" + " " * 200_000, "*" * 200_000, "答案：" * 50_000, "信心" + " " * 200_000, "A" * 200_000]
+)
+def test_long_answers_cost_no_more_than_their_length(answer: str) -> None:
+    assert not any(score_item(i, answer).correct for i in ITEMS[::12])
+    assert isinstance(read_confidence(answer)[1], Unparsed)
+
+
 def test_free_answers_go_to_the_judge_and_are_flagged_without_one() -> None:
     free, label = item("BC", "美国"), item("RVC", "正确")
     asked = []

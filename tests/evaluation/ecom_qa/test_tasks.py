@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai import Task, eval
-from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 
 from tameshi.evaluation.accounting import TooManyCalls
@@ -21,19 +19,9 @@ from tameshi.evaluation.ecom_qa.rules import shop_of, shopper_rule
 from tameshi.evaluation.ecom_qa.tasks import chinese_ecom_qa
 from tameshi.evaluation.messages import Unparsed
 from tameshi.evaluation.provider import rule_model
+from tests.evaluation.logs import metrics, run
 
 SMALL: dict[str, dict[str, Any]] = {"chinese_ecom_qa": {"tasks": "RVC,BC", "limit": 1}}
-
-
-def run(task: Task, model: Any, tmp_path: Path, **settings: Any) -> EvalLog:
-    (log,) = eval(task, model=model, log_dir=str(tmp_path / "logs"), log_realtime=False, **settings)
-    assert log.status == "success", log.error
-    return log
-
-
-def metrics(log: EvalLog, scorer: int = 0) -> dict[str, float]:
-    assert log.results is not None
-    return {name: value.value for name, value in log.results.scores[scorer].metrics.items()}
 
 
 def test_macro_by_task_interval_and_null_policies_stand_side_by_side(tmp_path: Path) -> None:

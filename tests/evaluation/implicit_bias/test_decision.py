@@ -140,6 +140,15 @@ def test_agreement_is_read_or_not(text, read):
     assert read_agreement(text) == read
 
 
+@pytest.mark.parametrize(
+    "text", ["answer" + " " * 200_000, "answer:" + "*" * 200_000, "I" + " " * 200_000, "not" + "\n" * 200_000]
+)
+def test_long_answers_cost_no_more_than_their_length(text):
+    assert isinstance(read_agreement(text), str)
+    assert read_choice(text, P).consistent is None
+    assert decided(text, yes={"accept": 1.0}) is None
+
+
 def test_a_model_that_denies_and_still_associates_is_seen():
     explicit = explicit_agreement([("s1", 3), ("s1", 3), ("s2", 3), ("s2", "refused")], name="c")
     assert (explicit.value, explicit.refusals, explicit.n) == (0, 1, 3)

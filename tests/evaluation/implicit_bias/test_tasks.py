@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inspect_ai import Task, eval
-from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 
 from tameshi.evaluation.accounting import Ledger, TooManyCalls
 from tameshi.evaluation.asking import Asker
-from tameshi.evaluation.implicit_bias import BiasReport, Contrast, asked, shipped, tasks
+from tameshi.evaluation.implicit_bias import Bias, BiasReport, Contrast, asked, shipped, tasks
 from tameshi.evaluation.implicit_bias.scripted import leaning
 from tameshi.evaluation.provider import rule_model
+from tests.evaluation.logs import metrics, run
 
 SEA = [shipped()["sea-sky"]]
 SMALL: dict[str, dict[str, Any]] = {
@@ -26,17 +25,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "generation_audit": {"contrasts": "workshop-kitchen", "names": 1},
     "resume_audit": {"names": "invented", "pairs": 1},
 }
-
-
-def run(task: Task, model: Any, tmp_path: Path) -> EvalLog:
-    (log,) = eval(task, model=model, log_dir=str(tmp_path / "logs"), log_realtime=False)
-    assert log.status == "success", log.error
-    return log
-
-
-def metrics(log: EvalLog, scorer: int = 0) -> dict[str, float]:
-    assert log.results is not None
-    return {name: value.value for name, value in log.results.scores[scorer].metrics.items()}
 
 
 def test_a_planted_rate_comes_back_as_d_and_refusals_stand_apart(tmp_path: Path) -> None:
@@ -153,7 +141,6 @@ def test_an_encoder_is_measured_by_vectors_and_held_to_the_planted_answer() -> N
 
 
 def test_agreement_of_two_measures_over_contrasts() -> None:
-    from tameshi.evaluation.implicit_bias import Bias
 
     def pair(name: str, first: float, second: float) -> list[Bias]:
         return [

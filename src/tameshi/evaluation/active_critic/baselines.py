@@ -131,7 +131,7 @@ class GEval:
         return found
 
     def _read(self, text: str) -> float:
-        found = re.match(r"\s*(?:[A-Za-z ]+:)?\s*(\d+(?:\.\d+)?)", text)
+        found = re.match(r"(?:[A-Za-z][A-Za-z ]{0,60}:)?\s*(\d+(?:\.\d+)?)", text.strip()[:200])
         value = float(found[1]) if found else np.nan
         return value if self.scale.low <= value <= self.scale.high else np.nan
 

@@ -128,8 +128,8 @@ def _form(item: Item) -> tuple[str, str]:
 
 def query_of(item: Item) -> str:
     """The query in the prompt: what a policy answers that repairs nothing."""
-    found = re.findall(r"\*{0,3}query\*{0,3}\s*[:：]\s*(.*?)\s*(?=\*{3}|答案|\n|$)", item.prompt, re.IGNORECASE)
-    return found[-1] if found else ""
+    found = re.findall(r"query\*{0,3}\s*[:：]([^\n]*)", item.prompt, re.IGNORECASE)
+    return re.split(r"\*{3}|答案", found[-1])[0].strip() if found else ""
 
 
 def most_overlapping(item: Item) -> str:

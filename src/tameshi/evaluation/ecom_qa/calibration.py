@@ -70,11 +70,11 @@ def read_confidence(answer: str) -> tuple[str, float | Unparsed]:
     text = fold(answer)
     found = list(
         re.finditer(
-            r"\**(?:信心|把握程度|把握|confidence)\**\s*[:是为]?\s*(\d{1,3}(?:\.\d+)?)\s*%?", text, re.IGNORECASE
+            r"(?:信心|把握程度|把握|confidence)[\s*]*(?:[:是为]\s*)?(\d{1,3}(?:\.\d+)?)\s*%?", text, re.IGNORECASE
         )
     )
     if not found:
         return answer, Unparsed("states no confidence")
     value = float(found[-1][1])
-    rest = text[: found[-1].start()].rstrip()
+    rest = text[: found[-1].start()].rstrip(" *\n\t")
     return rest, value / 100 if value <= 100 else Unparsed("a confidence above 100")

@@ -14,7 +14,7 @@ from functools import lru_cache
 from tameshi.evaluation.ecom_qa.items import TASKS, Item, folded
 from tameshi.evaluation.intervals import wilson
 from tameshi.evaluation.messages import Unparsed
-from tameshi.evaluation.readers import fold, read_label, read_letter
+from tameshi.evaluation.readers import MOST_MARKERS, fold, read_label, read_letter
 
 Judge = Callable[[Item, str], "str | Unparsed"]
 """A grade of a free answer: CORRECT, INCORRECT or NOT_ATTEMPTED; or why there is none."""
@@ -36,7 +36,9 @@ _FORMS = {
     "怎么挑/怎么买": ("怎么挑", "怎么买"),
     "电商通用百科知识": ("百科知识", "通用百科"),
 }
-_MARKER = re.compile(r"\*{0,3}\s*(?:答案|回答)\s*\*{0,3}\s*(?:[:：]|[是为](?=\S))\s*\*{0,3}")
+_MARKER = re.compile(
+    r"(?:答案|回答)[\s*]*(?:[:：]|[是为](?=\S))[\s*]*"
+)  # begins with a letter: no run of spaces is tried twice
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _score_set(item: Item, answer: str) -> Scored:
 
 
 def _after_marker(answer: str) -> str:
-    marks = list(_MARKER.finditer(answer))
+    marks = list(_MARKER.finditer(answer))[-MOST_MARKERS:]
     while marks:  # a prompt may end with two markers, and an answer repeat them
         rest = answer[marks[-1].end() :]
         if rest.strip():

@@ -41,7 +41,7 @@ def explicit_prompts(contrast: Contrast, *, n: int = 1) -> list[Statement]:
 
 def read_agreement(answer: str) -> int | str:
     """1 to 5, or the reason why there is none: "refused", "no number", "more than one number"."""
-    marked = re.findall(r"(?:answer|回答|答え?|答案)\s*(?:is)?\s*[:：]\s*\**\s*([1-5])(?![\d.])", answer, re.IGNORECASE)
+    marked = re.findall(r"(?:answer|回答|答え?|答案)\s*(?:is\s*)?[:：][\s*]*([1-5])(?![\d.])", answer, re.IGNORECASE)
     found = marked or re.findall(r"(?<![\d.])[1-5](?![\d.]|\s*[-–~])", answer)
     if len(set(found)) == 1 or marked:
         return int(found[-1])

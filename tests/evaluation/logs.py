@@ -1,0 +1,22 @@
+"""Run an Inspect task in a test, and read the numbers off its log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, eval
+from inspect_ai.log import EvalLog
+
+
+def run(task: Task, model: Any, tmp_path: Path, **settings: Any) -> EvalLog:
+    """The log of a task that ended well."""
+    (log,) = eval(task, model=model, log_dir=str(tmp_path / "logs"), log_realtime=False, **settings)
+    assert log.status == "success", log.error
+    return log
+
+
+def metrics(log: EvalLog, scorer: int = 0) -> dict[str, float]:
+    """The metrics of one of its scorers."""
+    assert log.results is not None
+    return {name: value.value for name, value in log.results.scores[scorer].metrics.items()}

@@ -17,8 +17,17 @@ HEAD = {
     "ja": "# 結果\n\n`make results` が保存済みの実行記録から生成する。手では編集しない。「ここでの値」は本プロジェクトの測定値と95 %区間。\n",
 }
 COLUMNS = {
-    "en": ("claim", "statement", "paper's figure", "ours", "what ours is", "n", "verdict"),
-    "ja": ("主張", "内容", "論文の値", "ここでの値", "値の意味", "n", "判定"),
+    "en": (
+        "claim",
+        "statement",
+        "paper's figure",
+        "ours",
+        "what ours is",
+        "n",
+        "verdict",
+        "what would have been missed",
+    ),
+    "ja": ("主張", "内容", "論文の値", "ここでの値", "値の意味", "n", "判定", "見逃しうる差"),
 }
 
 
@@ -59,14 +68,23 @@ def table(runs: Mapping[str, Run], *, lang: str = "en") -> str:
         parts.append(_line(COLUMNS[lang]) + _line(["---"] * len(COLUMNS[lang])))
         for claim in paper.claims:
             if claim.id not in run.verdicts:
-                parts.append(_line([claim.id, claim.statement[lang], claim.figure[lang], "–", "–", "–", "–"]))
+                parts.append(_line([claim.id, claim.statement[lang], claim.figure[lang], "–", "–", "–", "–", "–"]))
                 continue
             v = from_json(run.verdicts[claim.id])
             outcome = f"**{WORDS[lang].get(v.outcome, v.outcome)}**"
             n = f"{v.n} {WORDS[lang].get(v.unit, v.unit)}" if v.n else "–"
             parts.append(
                 _line(
-                    [claim.id, claim.statement[lang], claim.figure[lang], figure(v), v.reads.get(lang, "–"), n, outcome]
+                    [
+                        claim.id,
+                        claim.statement[lang],
+                        claim.figure[lang],
+                        figure(v),
+                        v.reads.get(lang, "–"),
+                        n,
+                        outcome,
+                        v.power.get(lang, "–"),
+                    ]
                 )
             )
     waiting = [slug for slug in shelf if slug not in runs]

@@ -28,4 +28,6 @@ def err() -> Console:
 
 def as_json(value: Any) -> None:
     """Print JSON as a result; NaN is written as the word, never as null."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    from tameshi.doors.screen import plain_json
+
+    sys.stdout.write(plain_json(json.dumps(value, ensure_ascii=False, indent=2, default=str)) + "\n")

@@ -209,3 +209,21 @@ def test_a_stopped_run_says_that_nothing_is_judged_yet():
         page = render(Result.of(store, run.id))
     assert "This run was stopped before its end" in page
     assert "not judged" in page
+
+
+def test_a_strip_shows_the_rows_of_its_own_conditions_and_no_others():
+    from tameshi.bench.report.plots import _levels
+    from tameshi.nouns import Beats, Rows
+
+    rows = Rows(
+        Row("c", method, {"noise": noise}, 0, values={"v": noise}) for method in ("a", "b") for noise in (0.1, 0.5)
+    )
+    rule = Beats("C1", "a", "b", metric="v", better="higher", where={"noise": 0.5})
+    ((name, shown),) = _levels(rule, rows)
+    assert name == "noise=0.5"
+    assert shown.numbers("v") == [0.5, 0.5]
+    each = Beats("C1", "a", "b", metric="v", better="higher", each=("noise",))
+    assert [(name, part.numbers("v")) for name, part in _levels(each, rows)] == [
+        ("noise=0.1", [0.1, 0.1]),
+        ("noise=0.5", [0.5, 0.5]),
+    ]

@@ -172,15 +172,10 @@ def _levels(rule: Rule, rows: Rows) -> list[tuple[str, Rows]]:
     """The rows of each value of the rule's conditions, with a name."""
     mine = rows.where(rule.where, check=rule.check)
     base = rows.where(check=rule.check)
-    if not rule.each:
-        return [(shown(rule.where), base)]
-    found: list[tuple[dict[str, Any], Rows]] = [({}, mine)]
+    found: list[tuple[dict[str, Any], Rows]] = [(dict(rule.where), mine)]
     for name in rule.each:
         found = [({**level, name: v}, part.where({name: v})) for level, part in found for v in part.levels(name)]
-    return [
-        (shown({**rule.where, **level}), Rows(r for r in base if _fits(r, {**rule.where, **level})))
-        for level, _ in found
-    ]
+    return [(shown(level), Rows(r for r in base if _fits(r, level))) for level, _ in found]
 
 
 def _fits(row: Row, level: Mapping[str, Any]) -> bool:

@@ -79,7 +79,7 @@ def _spread(rule: Leaf, rows: Rows, seed: int) -> Judged:
         single = [replace(rule, where={**rule.where, **level}, each=(), needed=None) for level in levels]
         labels = [dict.fromkeys(("en", "ja"), ", ".join(f"{k} = {v}" for k, v in level.items())) for level in levels]
         parts = [named(_spread(part, rows, seed), label) for part, label in zip(single, labels, strict=True)]
-        needed = len(parts) if rule.needed is None else min(rule.needed, len(parts))  # a user's data may have fewer
+        needed = len(parts) if rule.needed is None else rule.needed
         return compose(rule.claim, parts, labels, needed)
     if isinstance(rule, Beats) and not isinstance(rule.baseline, str):
         parts = [_spread(replace(rule, baseline=baseline), rows, seed) for baseline in rule.baseline]

@@ -16,6 +16,12 @@ from tameshi.evaluation.finereason.tasks import finereason_e2e, finereason_sc, f
 from tameshi.evaluation.provider import rule_model, script_model
 from tests.evaluation.finereason.test_official import official_line
 
+SMALL = {
+    "finereason_sc": {"n": 2, "size": 4},
+    "finereason_st": {"n": 2, "size": 4},
+    "finereason_e2e": {"n": 1, "size": 4},
+}
+
 
 def run(task, model, tmp_path: Path) -> EvalLog:
     (log,) = inspect_eval(task, model=model, log_dir=str(tmp_path), display="none", log_realtime=False)

@@ -5,6 +5,7 @@ A policy is one idea: a score per entry. The socket it plugs into is `tameshi.kv
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -174,7 +175,8 @@ def each_key(keys: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
     if keys.dtype == torch.float32:
         return score(keys)
     *lead, length, dim = keys.shape
-    block = min(length, 256 if keys.device.type == "cpu" else 16_384)
+    numbers = 2**18 if keys.device.type == "cpu" else 2**25
+    block = max(1, min(length, numbers // (math.prod(lead) * dim)))
     buffer = torch.empty(*lead, block, dim, device=keys.device)
     scores = torch.empty(*lead, length, device=keys.device)
     for start in range(0, length, block):

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.graphs.graphs_at_hand import barabasi
 
+from tameshi.graphs import sparse
 from tameshi.graphs.sparse import Pattern
 from tameshi.graphs.transport import fused_gromov, gromov_cost, log_sinkhorn, row_sums, sinkhorn, squared
 
@@ -65,6 +66,19 @@ def test_the_gromov_cost_is_its_definition():
     assert gromov_cost(cost1, cost2, coupling, 0.3) == pytest.approx(by_hand.numpy(), abs=1e-10)
 
 
+def test_products_in_pieces_are_the_same_products(monkeypatch):
+    _, cost1, cost2 = random_costs(3)
+    coupling, _, _ = random_costs(4)
+    graph = barabasi(9, seed=1)
+    whole = gromov_cost(cost1, cost2, coupling, 0.3), Pattern.of(graph, dense=False).between_ends(coupling, cost2)
+    monkeypatch.setattr(sparse, "BLOCK", 4)
+    pieces = gromov_cost(cost1, cost2, coupling, 0.3), Pattern.of(graph, dense=False).between_ends(coupling, cost2)
+    csr = Pattern.of(graph, dense=False).matrix(torch.arange(graph.nnz, dtype=torch.float64))
+    assert sparse.some_rows(csr, slice(3, 7)).to_dense().tolist() == csr.to_dense()[3:7].tolist()
+    for one, other in zip(whole, pieces, strict=True):
+        assert one == pytest.approx(other.numpy(), abs=1e-12)
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.01])
 def test_sparse_and_dense_products_agree(shift):
     rng = np.random.default_rng(0)
@@ -77,7 +91,7 @@ def test_sparse_and_dense_products_agree(shift):
         for pattern in patterns:
             full = rng.random(pattern.adjacency.shape)
             matrices.append(pattern.matrix(torch.from_numpy((full + full.T)[pattern.rows, pattern.columns])))
-        edges = patterns[0].on_edges(coupling, coupling * 2)
+        edges = patterns[0].between_ends(coupling, matrices[1])
         built[dense] = (gromov_cost(*matrices, coupling, shift), row_sums(squared(matrices[0])), edges)
-    for sparse, dense in zip(built[False], built[True], strict=True):
-        assert sparse == pytest.approx(dense.numpy(), abs=1e-10)
+    for one, dense in zip(built[False], built[True], strict=True):
+        assert one == pytest.approx(dense.numpy(), abs=1e-10)

@@ -64,7 +64,7 @@ class JOENA(NetworkAligner):
     The defaults of alpha, gamma, lambda_init and epochs are our choice (the most reliable cell of a sweep); good values differ
     between data sets, and bad ones destroy a perfect start. `history_` shows it, and so does a warning.
 
-    Memory: 5 matrices of n1 x n2 numbers at the peak, plus two of n x k features per graph and the edges.
+    Memory: at most 7 matrices of n1 x n2 numbers at the peak (8 bytes each in float64), plus the walks (n1 + n2) x k and the edges.
     """
 
     name = "joena"
@@ -118,7 +118,7 @@ class JOENA(NetworkAligner):
     ) -> Floats:
         n1, n2 = adjacency1.shape[0], adjacency2.shape[0]
         if n1 * n2 > 4e8:
-            size = 5 * n1 * n2 * (8 if self.dtype == "float64" else 4) / 2**30
+            size = 7 * n1 * n2 * (8 if self.dtype == "float64" else 4) / 2**30
             warnings.warn(f"{n1:,} x {n2:,} nodes need about {size:.0f} GiB of memory", stacklevel=3)
         used, held_out = self._split()
         dtype = torch.float64 if self.dtype == "float64" else torch.float32
@@ -137,6 +137,8 @@ class JOENA(NetworkAligner):
         best: Tensor | None = None
         best_mrr = -1.0
         for _ in range(max(self.epochs, 1)):
+            if not len(held_out):
+                best = None  # the last epoch is kept; the one before need not stay in memory
             embedded1, embedded2 = encoder(problem.features1), encoder(problem.features2)
             costs = problem.costs(embedded1.detach(), embedded2.detach())
             coupling = fused_gromov(
@@ -159,6 +161,7 @@ class JOENA(NetworkAligner):
                 adam.zero_grad()
                 torch.autograd.backward([embedded1, embedded2], [gradient1, gradient2])
                 adam.step()
+            del costs, coupling  # before the next ones are made
         self._warn(shift * n1 * n2)
         if best is None or not bool(torch.isfinite(best).all()):
             raise ValueError(f"the coupling is not finite; a larger gamma than {self.gamma} may help")
@@ -309,13 +312,10 @@ class Problem:
         cost, cost1, cost2 = costs
         shifted = coupling - shift
         learnt = 1.0 if self.attributes is None else 1 - ATTRIBUTE_SHARE
-        loss = float((cost * shifted).sum())
+        loss = float(torch.dot(cost.reshape(-1), shifted.reshape(-1)))
 
-        crossed2 = (cost2 @ shifted.T).T  # X C2, (n1, n2)
-        structure1 = self.pattern1.on_edges(crossed2, shifted)
-        crossed1 = cost1 @ shifted  # C1 X, (n1, n2)
-        structure2 = self.pattern2.on_edges(crossed1.T, shifted.T)
-        del crossed1, crossed2
+        structure1 = self.pattern1.between_ends(shifted, cost2)  # X C2 Xᵀ
+        structure2 = self.pattern2.between_ends(shifted.T.contiguous(), cost1)  # Xᵀ C1 X
         p, q = shifted.sum(dim=1), shifted.sum(dim=0)
         values1, values2 = self._values(cost1, self.pattern1), self._values(cost2, self.pattern2)
         loss += self.weight * float(

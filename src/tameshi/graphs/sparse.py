@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tameshi.graphs.edges import Adjacency, Floats
 
+BLOCK = 1024  # rows or columns of a product taken at once, so that what it needs beside stays small
 DENSE_FROM = 0.15  # share of entries from which one dense product is faster than a sparse one (measured at n = 1,000)
 
 
@@ -26,6 +27,27 @@ def csr(pattern: Adjacency, values: Floats | Tensor) -> Tensor:
             pattern.shape,
             check_invariants=False,  # the pattern comes from scipy, which keeps them
         )
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """0 ... count in pieces of at most BLOCK."""
+    for first in range(0, count, BLOCK):
+        yield slice(first, min(first + BLOCK, count))
+
+
+def some_rows(matrix: Tensor, rows: slice) -> Tensor:
+    """Rows of a CSR or strided matrix, sharing its numbers."""
+    if matrix.layout != torch.sparse_csr:
+        return matrix[rows]
+    pointers = matrix.crow_indices()[rows.start : rows.stop + 1]
+    entries = slice(int(pointers[0]), int(pointers[-1]))
+    return torch.sparse_csr_tensor(
+        pointers - pointers[0],
+        matrix.col_indices()[entries],
+        matrix.values()[entries],
+        (rows.stop - rows.start, matrix.shape[1]),
+        check_invariants=False,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +84,20 @@ class Pattern:
         full[self.rows, self.columns] = values
         return full
 
-    def on_edges(self, left: Tensor, right: Tensor) -> Tensor:
-        """(m,): the entries of left @ rightᵀ on the edges; left and right are (n, k)."""
+    def between_ends(self, points: Tensor, cost: Tensor) -> Tensor:
+        """(m,): the entries of X C Xᵀ on the edges, for X = `points` (n, k), contiguous, and symmetric C = `cost` (k, k)."""
         if self.dense:
-            return (left @ right.T)[self.rows, self.columns]
-        ones = csr(self.adjacency, left.new_ones(len(self.rows)))
-        found: Tensor = torch.sparse.sampled_addmm(ones, left, right.T.contiguous(), beta=0.0)
-        return found.values()
+            return ((points @ cost) @ points.T)[self.rows, self.columns]
+        found = []
+        for rows in blocks(len(points)):
+            mixed = (cost @ points[rows].T).T.contiguous()  # (block, k) of X C
+            ones = csr(self.adjacency[rows.start : rows.stop], points.new_ones(self._count(rows)))
+            sampled: Tensor = torch.sparse.sampled_addmm(ones, mixed, points.T, beta=0.0)
+            found.append(sampled.values())
+        return torch.cat(found)
+
+    def _count(self, rows: slice) -> int:
+        return int(self.adjacency.indptr[rows.stop] - self.adjacency.indptr[rows.start])
 
     def edge_costs(self, cost: Callable[[Tensor, Tensor], Tensor], points: Tensor) -> Tensor:
         """(m,): `cost` between the two ends of every edge; points are (n, k)."""

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from tameshi.graphs.sparse import blocks, some_rows
+
 
 def sinkhorn(cost: Tensor, column_potential: Tensor, *, temperature: float, iterations: int) -> tuple[Tensor, Tensor]:
     """Log-domain Sinkhorn with uniform marginals, at the price of one exponential per entry.
@@ -38,6 +40,7 @@ def sinkhorn(cost: Tensor, column_potential: Tensor, *, temperature: float, iter
     safe = 1e100 if plan.dtype == torch.float64 else 1e15
     scalings = torch.cat([rows, columns])
     if not bool(((scalings < safe) & (scalings > 1 / safe)).all()):
+        del plan
         return log_sinkhorn(cost, column_potential, temperature=temperature, iterations=iterations)
     return plan.mul_(rows[:, None]).mul_(columns), column_potential + temperature * columns.log()
 
@@ -68,8 +71,10 @@ def gromov_cost(cost1: Tensor, cost2: Tensor, coupling: Tensor, shift: float = 0
         (n1, n2).
     """
     n1, n2 = coupling.shape
-    crossed = (cost2 @ (cost1 @ coupling).T).T
-    crossed = crossed.mul_(-2)
+    crossed = torch.empty_like(coupling)
+    for rows in blocks(n1):
+        crossed[rows] = (cost2 @ (some_rows(cost1, rows) @ coupling).T).T
+    crossed *= -2
     crossed += (squared(cost1) @ (coupling.sum(dim=1) - shift * n2))[:, None]
     crossed += squared(cost2) @ (coupling.sum(dim=0) - shift * n1)
     if shift:
@@ -111,6 +116,7 @@ def fused_gromov(
         total = gromov_cost(cost1, cost2, coupling, shift).mul_(weight).add_(cost) if weight else cost
         plan, potential = sinkhorn(total, potential, temperature=temperature, iterations=inner)
         coupling.mul_(0.05).add_(plan, alpha=0.95)
+        del plan, total  # before the next ones are made
     return coupling
 
 

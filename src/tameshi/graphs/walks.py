@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tameshi.graphs.edges import Adjacency, Floats, Integers
-from tameshi.graphs.sparse import csr
+from tameshi.graphs.sparse import blocks, csr
 
 
 def random_walks(adjacency: Adjacency, starts: Integers, *, restart: float = 0.15, tolerance: float = 1e-10) -> Floats:
@@ -34,11 +35,14 @@ def random_walks(adjacency: Adjacency, starts: Integers, *, restart: float = 0.1
     step = csr(adjacency, (1 - restart) * inverse[adjacency.indices])
     target = torch.zeros(adjacency.shape[0], len(starts), dtype=torch.float64)
     target[starts, torch.arange(len(starts))] = restart * torch.from_numpy(np.where(degrees[starts] > 0, 1.0, 0.0))
-    if restart == 1:
-        return target.numpy()
+    if restart < 1:
+        for columns in blocks(len(starts)):
+            target[:, columns] = _solved(step, target[:, columns].contiguous(), 1 - restart, tolerance)
+    return target.numpy()
 
-    # Chebyshev semi-iteration on the interval [-(1 - c), 1 - c] of the iteration matrix (Golub and Van Loan, 11.2.8).
-    radius = 1 - restart
+
+def _solved(step: Tensor, target: Tensor, radius: float, tolerance: float) -> Tensor:
+    """r = step r + target, where the eigenvalues of `step` lie in [-radius, radius] (Golub and Van Loan, 11.2.8)."""
     rate = radius / (1 + math.sqrt(1 - radius**2))  # the error falls like 2 rateⁿ
     steps = math.ceil(math.log(2 / tolerance) / -math.log(rate))
     before, now, weight = torch.zeros_like(target), target.clone(), 2.0
@@ -47,7 +51,7 @@ def random_walks(adjacency: Adjacency, starts: Integers, *, restart: float = 0.1
         after = step @ now
         after.add_(target).sub_(before).mul_(weight).add_(before)
         before, now = now, after
-    return now.numpy()
+    return now
 
 
 def rwr_features(

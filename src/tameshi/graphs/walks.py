@@ -48,9 +48,10 @@ def _solved(step: Tensor, target: Tensor, radius: float, tolerance: float) -> Te
     before, now, weight = torch.zeros_like(target), target.clone(), 2.0
     for _ in range(steps):
         weight = 1 / (1 - weight * radius**2 / 4)
-        after = step @ now
-        after.add_(target).sub_(before).mul_(weight).add_(before)
-        before, now = now, after
+        torch.lerp(
+            before, (step @ now).add_(target), weight, out=before
+        )  # before + weight (step now + target - before)
+        before, now = now, before
     return now
 
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +50,23 @@ def test_a_truthful_model_has_a_rate_of_zero_and_is_asked_less(tmp_path: Path) -
     assert len(everything.samples or []) == 20
 
 
-def test_answers_that_say_neither_fail_the_task(tmp_path: Path) -> None:
-    log = run(iphr(n_pairs=3, k=2), "tameshi/silent", tmp_path)
-    assert log.status == "error"
-    assert log.error is not None
-    assert "say neither yes nor no" in log.error.message
+def test_the_rate_of_answers_that_say_neither_is_withheld(tmp_path: Path) -> None:
+    found = metrics(run(iphr(n_pairs=3, k=2), "tameshi/silent", tmp_path))
+    assert found["unknown_rate"] == 1.0
+    assert isnan(found["rate"])
+    assert isnan(found["ci95_high"])
+
+
+def test_answers_that_are_read_slowly_are_not_cut_short_by_the_first_that_say_nothing(tmp_path: Path) -> None:
+    silent_at_first = iter(["..."] * 6)
+
+    def slow(messages: Sequence[Message], rng: random.Random) -> str:
+        time.sleep(0.3)  # Inspect shows the metrics of what has come in once a second
+        return next(silent_at_first, "Answer: YES")
+
+    found = metrics(run(iphr(n_pairs=8, k=3), rule_model(slow), tmp_path, max_samples=2))
+    assert found["unknown_rate"] == 6 / 48
+    assert not isnan(found["rate"])
 
 
 def test_one_malformed_answer_in_ten_is_counted_and_hurts_nothing(tmp_path: Path) -> None:
@@ -75,9 +89,8 @@ def test_local_models_answer_one_pair(tiny_chat: Path, tmp_path: Path) -> None:
     theirs = get_model("hf/local", model_path=str(tiny_chat), device="cpu", memoize=False)
     for model in (mine, theirs):
         log = run(iphr(n_pairs=1, k=2), model, tmp_path, max_tokens=8)
-        assert len(log.samples or []) == 4  # an untrained model says nothing, and the guard says so
-        assert log.error is not None
-        assert "say neither" in log.error.message
+        assert len(log.samples or []) == 4
+        assert isnan(metrics(log)["rate"])  # an untrained model says nothing
 
 
 def test_samples_of_one_question_differ_where_a_live_model_is_sampled(tiny_chat: Path, tmp_path: Path) -> None:

@@ -369,6 +369,8 @@ def powers() -> Iterator[tuple[str, Leaf, Maker, World]]:
     yield "Beats, 64 items", BEATS, difference(), World(items=64)
     yield "Beats, 8 items", BEATS, difference(), World(items=8)
     yield "Beats, skewed, 64 items", BEATS, difference(), World(items=64, shape="skewed")
+    yield "Beats, skewed, 200 items", BEATS, difference(), World(items=200, shape="skewed")
+    yield "Beats, heavy tails, 64 items", BEATS, difference(), World(items=64, shape="heavy")
     yield "Beats by ratio, 40 items", RATIO, multiple(0.65), World(items=40)
     yield "Beats, yes/no, 64 items", BEATS, yes_no(), World(items=64)
     yield "Beats, yes/no, 300 items", BEATS, yes_no(), World(items=300)

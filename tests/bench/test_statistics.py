@@ -417,4 +417,4 @@ def test_an_interval_of_twenty_units_holds_the_truth(interval):
 def test_what_is_said_to_be_missed_half_the_time_is(rule):
     name, leaf, maker, setting = rule
     _, held = worlds.half_missed(leaf, maker, setting, runs=200)
-    assert 0.25 if "skewed" in name else 0.4 < held < 0.6
+    assert (0.28 if name == "Beats, skewed, 64 items" else 0.4) < held < 0.6  # 200 runs leave seven points to chance

@@ -17,6 +17,7 @@ from tameshi.bench.statistics import (
     Table,
     coefficient,
     detectable,
+    half_missed,
     paired_rates,
     rate,
     required,
@@ -76,9 +77,7 @@ class Contrast:
         evidence = self.evidence
         if not (evidence.error > 0 and math.isfinite(self.scale)):
             return None
-        if evidence.half is not None:
-            return self.at(evidence.half)
-        return self.at(detectable(typical(evidence.error, evidence.freedom), evidence.freedom))
+        return self.at(half_missed(evidence))
 
     def units_for(self, figure: float) -> int | None:
         """How many units settle the claim four times out of five if the true figure is this one; None if a million do not."""
@@ -86,7 +85,10 @@ class Contrast:
         distance = abs(figure - self.bar) / self.scale
         if self.fisher:
             distance = abs(_fisher(figure) - _fisher(self.bar))
-        return required(distance, typical(evidence.error, evidence.freedom) * math.sqrt(evidence.units))
+        error, extra = typical(evidence.error, evidence.freedom), 0.0
+        if evidence.half is not None:  # a tail or an exact test asks for more than Student, less so with more units
+            extra = (evidence.half - detectable(error, evidence.freedom)) * evidence.units
+        return required(distance, error * math.sqrt(evidence.units), extra=extra)
 
 
 def contrast(rule: Leaf, rows: Iterable[Row], *, seed: int = 0) -> Contrast:
@@ -175,7 +177,19 @@ def _ratio(pairs: Pairs, sign: float, bar: float, noun: Noun, reads: Mapping[str
     divisor = float(means.means[1]) if len(pairs) else math.nan
     side = math.copysign(sign, sign * divisor)  # below zero, to be higher is to be a smaller multiple
     scale = 1 / abs(divisor) if divisor else math.inf
+    if evidence.error > 0 and figure > 0:
+        evidence = replace(evidence, half=_missed_multiple(means, sign, bar, figure))
     return Contrast(pairs, evidence, figure, interval, bar, side, scale, noun, False, reads)
+
+
+def _missed_multiple(means: Means, sign: float, bar: float, seen: float) -> float:
+    """The contrast half of such runs would miss; a method whose values are a smaller multiple has smaller noise as well."""
+    divisor = abs(float(means.means[1]))
+    multiple, missed = seen, 0.0
+    for _ in range(4):
+        missed = half_missed(means.contrast([sign * multiple / seen, -sign * bar]))
+        multiple = max(bar + math.copysign(sign, sign * float(means.means[1])) * missed / divisor, 0.0)
+    return missed
 
 
 def _orders(rule: Orders, rows: list[Row], seed: int) -> Contrast:

@@ -7,7 +7,7 @@ not, is measured in docs/statistics.md.
 from tameshi.bench.statistics.evidence import LEVEL, TAIL, Evidence
 from tameshi.bench.statistics.families import at_least, holm
 from tameshi.bench.statistics.means import Means, mean_interval
-from tameshi.bench.statistics.power import detectable, power, required, typical
+from tameshi.bench.statistics.power import detectable, half_missed, power, required, typical
 from tameshi.bench.statistics.ranks import coefficient, spearman, trend, trends
 from tameshi.bench.statistics.rates import Table, mcnemar, newcombe, paired_rates, rate, wilson
 from tameshi.bench.statistics.seeds import improvement, improvement_interval, iqm, iqm_interval
@@ -22,6 +22,7 @@ __all__ = [
     "at_least",
     "coefficient",
     "detectable",
+    "half_missed",
     "holm",
     "improvement",
     "improvement_interval",

@@ -151,12 +151,13 @@ class Means:
         seen, count = estimate / error, len(t)
         low, high, above, below = student
         reach = max(estimate - low, float(ends[1]) * error) / error  # errors from the estimate to the lower end
+        missed = float(np.median(reach * errors - mean))  # by half of the resamples, were this run the truth
         return (
             estimate - reach * error,
             max(high, estimate - float(ends[0]) * error),
             max(above, 1 - int(np.searchsorted(t, seen, "left")) / count),  # beyond all resamples Student's tail stands
             max(below, int(np.searchsorted(t, seen, "right")) / count),
-            float(np.median(reach * errors - mean)),
+            missed * error / float(np.median(errors)),  # the truth is to this run as this run is to its resamples
         )
 
     @cached_property

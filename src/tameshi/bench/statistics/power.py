@@ -10,7 +10,7 @@ import math
 
 from scipy import optimize, special
 
-from tameshi.bench.statistics.evidence import TAIL
+from tameshi.bench.statistics.evidence import TAIL, Evidence
 
 MOST = 1_000_000  # units; more is no answer that helps
 
@@ -38,6 +38,15 @@ def detectable(error: float, freedom: float, wanted: float = 0.5) -> float:
     return error * float(optimize.brentq(lambda effect: power(effect, 1.0, freedom) - wanted, 0.0, high, xtol=1e-6))
 
 
+def half_missed(evidence: Evidence) -> float:
+    """The true contrast that half of such runs would miss, in the unit of the standard error; NaN without one."""
+    if evidence.half is not None:
+        return evidence.half
+    if not evidence.error > 0:
+        return math.nan
+    return detectable(typical(evidence.error, evidence.freedom), evidence.freedom)
+
+
 def typical(error: float, freedom: float) -> float:
     """A standard error as large as its true value in half of all runs; the usual one is too small in more than half."""
     if not math.isfinite(freedom):
@@ -45,23 +54,24 @@ def typical(error: float, freedom: float) -> float:
     return error * math.sqrt(freedom / float(special.chdtri(freedom, 0.5)))
 
 
-def required(effect: float, spread: float, wanted: float = 0.8, fewest: int = 2) -> int | None:
+def required(effect: float, spread: float, wanted: float = 0.8, fewest: int = 2, extra: float = 0.0) -> int | None:
     """How many units it takes for the interval to lie above zero with probability `wanted`.
 
     Args:
         effect: true contrast.
         spread: standard deviation of the contrast between units.
         fewest: no answer below this.
+        extra: what the interval asks for beyond Student's, times the units.
 
     Returns:
         None if it would take more than a million.
     """
     if effect <= 0:
         return None
-    ratio = spread / effect
+    ratio, extra = spread / effect, extra / effect
 
     def enough(units: int) -> bool:
-        return power(1.0, ratio / math.sqrt(units), units - 1.0) >= wanted
+        return power(1.0 - extra / units, ratio / math.sqrt(units), units - 1.0) >= wanted
 
     low, high = max(fewest, 2) - 1, MOST
     if not enough(high):

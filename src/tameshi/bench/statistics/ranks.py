@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from tameshi.bench.statistics.evidence import TAIL, Evidence, nothing
 from tameshi.bench.statistics.means import Means, numbered
@@ -77,7 +77,7 @@ def spearman(
     above = max(float(special.ndtr(-away)), float((drawn <= bar).mean()))
     below = max(float(special.ndtr(away)), float((drawn >= bar).mean()))
     at_bar = error * math.sqrt((1 + bar * bar / 2) / (1 + rho * rho / 2))
-    half = max(z - math.atanh(max(low, -0.9999)), 0.0) * at_bar / error if error else None
+    half = _half_missed(bar, rho, max(z - math.atanh(max(low, -0.9999)), 0.0)) if error else None
     return Evidence(rho - bar, low - bar, high - bar, above, below, at_bar, math.inf, units, differing=units, half=half)
 
 
@@ -150,6 +150,22 @@ def _midranks(values: Floats, weights: Weights) -> Weights:
     upto = np.cumsum(weights[order], axis=0)[ends]  # (places, resamples)
     start = np.concatenate([np.zeros_like(upto[:1]), upto[:-1]])
     return np.asarray((start + upto) / 2, dtype=np.float32)[place]
+
+
+def _half_missed(bar: float, rho: float, reach: float) -> float:
+    """How far above the bar, on Fisher's scale, a truth lies whose interval just reaches down to the bar.
+
+    Args:
+        bar, rho: where it must lie above, and what was seen.
+        reach: from what was seen to the lower end of its interval, on Fisher's scale.
+    """
+    start = math.atanh(min(max(bar, -0.9999), 0.9999))
+
+    def short(distance: float) -> float:
+        wider = math.sqrt((1 + math.tanh(start + distance) ** 2 / 2) / (1 + rho * rho / 2))
+        return distance - reach * wider
+
+    return float(optimize.brentq(short, 0.0, 2 * reach + 1e-12))
 
 
 def _seeds_differ(each: Floats, drawn: Floats) -> bool:

@@ -30,9 +30,9 @@ GOOD, POOR = frozenset(range(15)), frozenset(range(4, 10))  # what each model kn
 # Runs of ours
 
 
-def stored(*rows: Row) -> str:
+def stored(*rows: Row, **subjects: object) -> str:
     with Store() as store:
-        run = store.begin("q-filters", identity="x", facts={})
+        run = store.begin("q-filters", identity="x", facts={"subjects": subjects})
         for row in rows:
             store.commit(run.id, row)
         store.finish(run.id, {})
@@ -154,6 +154,15 @@ def test_one_item_is_not_judged():
 def test_what_cannot_be_paired_is_refused_with_the_reason(first, second, options, reason):
     with pytest.raises(NotComparable, match=reason):
         compare(stored(*first), stored(*second), **options)
+
+
+def test_items_of_different_data_are_not_paired_but_those_of_different_models_are():
+    houses, cars = ({"name": [name], "sha256": [name]} for name in ("houses.csv", "cars.csv"))
+    one = stored(row("m", BASE), data=houses, model={"name": "a", "sha256": "1"})
+    with pytest.raises(NotComparable, match=r"was given houses.csv and .* cars.csv; items of different data"):
+        compare(one, stored(row("m", BASE), data=cars))
+    found = compare(one, stored(row("m", BASE + 1), data=houses, model={"name": "b", "sha256": "2"}))
+    assert found.lines[0].n == 40
 
 
 def test_a_method_is_not_compared_with_itself(two_runs):

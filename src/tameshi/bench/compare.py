@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tameshi.bench import wording
 from tameshi.bench.contrasts import Contrast, contrast
+from tameshi.bench.result import named
 from tameshi.bench.sources import NotComparable, Source, named_apart, read
 from tameshi.bench.statistics import LEVEL, holm, improvement, improvement_interval
 from tameshi.bench.wording import Words
@@ -161,6 +162,7 @@ def compare(
     if (first.name, first.place) == (second.name, second.place) and mine == theirs:
         raise NotComparable(f"{mine} of {first.name} is compared with itself; name another method with --against")
     _same_questions(first, second)
+    _same_data(first, second)
     names = _names(first, second, mine, theirs)
     lines = _corrected(_lines(first, second, mine, theirs, metric))
     if not lines:
@@ -260,6 +262,15 @@ def _same_questions(first: Source, second: Source) -> None:
                 f"item {item} of {check} is not the same question on both sides; the data changed in between, "
                 "so items cannot be paired"
             )
+
+
+def _same_data(first: Source, second: Source) -> None:
+    one, other = first.subjects.get("data"), second.subjects.get("data")
+    if one and other and one["sha256"] != other["sha256"]:
+        raise NotComparable(
+            f"{first.name} was given {named(one['name'])} and {second.name} {named(other['name'])}; "
+            "items of different data cannot be paired"
+        )
 
 
 def _why_nothing(first: Source, second: Source, mine: str, theirs: str, metric: str | None) -> str:

@@ -40,6 +40,7 @@ class Source:
         rows: the results.
         questions: (check, item) -> hash of what was asked, where the log tells; two sides must have been asked the
             same.
+        subjects: option -> name and content hash of what a run was given.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Source:
     kind: Kind
     rows: Rows
     questions: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    subjects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read(address: str | Path) -> Source:
@@ -86,7 +88,7 @@ def _stored(run_id: str) -> Source:
             run = store.run(run_id)
         except ValueError as error:
             raise NotComparable(str(error)) from error
-        return Source(run.id, str(store.path), "run", store.rows(run.id))
+        return Source(run.id, str(store.path), "run", store.rows(run.id), subjects=run.facts.get("subjects", {}))
 
 
 def _run_file(path: Path) -> Source:
@@ -96,7 +98,8 @@ def _run_file(path: Path) -> Source:
         exported = read_run(path)
     except NotARun as error:
         raise NotComparable(str(error)) from error
-    return Source(exported.run.id, str(path), "run", exported.rows)
+    run = exported.run
+    return Source(run.id, str(path), "run", exported.rows, subjects=run.facts.get("subjects", {}))
 
 
 def _inspect(path: Path) -> Source:

@@ -1,15 +1,15 @@
 """Decentralised adversarial training of any torch module: one copy per agent, averaged along a graph.
 
 The copies are stacked into one set of parameters with the agents along the first axis, so that all agents' gradients and attacks
-come out of one call (`torch.func.vmap`), and combining is one matrix product per parameter. Modules with batch statistics, and
-attacks that know nothing of stacks (torchattacks, foolbox), go through a loop over agents that gives the same numbers.
+come out of one call (`torch.func.vmap`, recorded), and combining is one matrix product per parameter. Modules with batch
+statistics, and attacks that know nothing of stacks (torchattacks, foolbox), go through a loop over agents that gives the same
+numbers.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any, Literal, Self
 
 import torch
@@ -20,6 +20,7 @@ from torch.nn import functional
 from tameshi.graphs.attacks import GradientAttack
 from tameshi.graphs.combination import Rule, combination_matrix, perron
 from tameshi.graphs.linear_network import STRATEGIES, Strategy
+from tameshi.graphs.recorded import Recorded
 
 Attack = Callable[..., Tensor]
 Batch = tuple[Tensor, Tensor]
@@ -38,7 +39,8 @@ class DecentralizedTrainer:
         optimizer_fn: parameters -> optimiser; it must work elementwise (SGD, Adam), since the agents are stacked.
         combine: rule of `combination_matrix`, or a matrix.
         loss_fn: (logits, labels) -> mean loss of a batch.
-        vectorise: True, False, or "auto": wherever the module allows it.
+        vectorise: True, False, or "auto": wherever the module allows it. The operations of a step are recorded and replayed, so
+            a network whose course changes between steps (by a counter, say) needs False.
         same_start: all agents start from the same weights.
         seed: of the weights, and of the attacks' random starts.
 
@@ -79,6 +81,7 @@ class DecentralizedTrainer:
             raise ValueError("a module with batch statistics or dropout cannot be vectorised; pass vectorise=False")
         self.vectorised = not statistics if vectorise == "auto" else vectorise
         self.chain = _chain(self.models[0])
+        self.attack_together, self.slopes_together = Recorded(self._attack_of), Recorded(self._slopes_of)
         self.generator = torch.Generator().manual_seed(seed)
         self.losses: list[float] = []
 
@@ -166,18 +169,32 @@ class DecentralizedTrainer:
         """Σ_l a_lk stack_l for every k, at the stack's dtype."""
         return (weights.to(stack.dtype).T @ stack.flatten(1)).view_as(stack)
 
-    def _together(self, x: Tensor, *, parameters: dict[str, Tensor] | None = None) -> Tensor:
-        """Logits (K, batch, classes) of inputs (K, batch, ...), every agent through its own network."""
-        base = self.models[0]
-        weights = self.parameters if parameters is None else parameters
+    def _together(self, state: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Logits (K, batch, classes) of inputs (K, batch, ...), every agent through its own network.
+
+        Args:
+            state: the stacked parameters and buffers, in the order of `_state`.
+            x: inputs.
+        """
+        base, named = self.models[0], dict(zip((*self.parameters, *self.buffers), state, strict=True))
         if self.chain is not None and x.ndim == 3:
-            return _through(self.chain, weights, x)
-
-        def one(own: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
-            return functional_call(base, (own, buffers), (inputs,))
-
-        result: Tensor = vmap(one)(weights, self.buffers, x)
+            return _through(self.chain, named, x)
+        result: Tensor = vmap(lambda own, inputs: functional_call(base, own, (inputs,)))(named, x)
         return result
+
+    def _state(self) -> list[Tensor]:
+        return [tensor.detach() for tensor in (*self.parameters.values(), *self.buffers.values())]
+
+    def _attack_of(self, x: Tensor, y: Tensor, start: Tensor, *state: Tensor) -> tuple[Tensor]:
+        assert isinstance(self.attack, GradientAttack)
+        return (self.attack(lambda moved: self._together(state, moved), x, y, start),)
+
+    def _slopes_of(self, x: Tensor, y: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """The agents' losses (K,), and the gradient of every stacked parameter."""
+        count = len(self.parameters)
+        weights = [tensor.detach().requires_grad_() for tensor in state[:count]]
+        losses: Tensor = vmap(self.loss_fn)(self._together((*weights, *state[count:]), x), y)
+        return losses.detach(), *torch.autograd.grad(losses.sum(), weights)
 
     def _crafted(self, batches: Sequence[Batch], *, together: bool) -> list[Batch]:
         if self.attack is None:
@@ -192,19 +209,19 @@ class DecentralizedTrainer:
             ]
         self.models[0].eval()
         x, y = torch.stack([b[0] for b in batches]), torch.stack([b[1] for b in batches])
-        frozen = {name: parameter.detach() for name, parameter in self.parameters.items()}  # only x is moved
-        model = partial(self._together, parameters=frozen)
-        return list(zip(self.attack(model, x, y, torch.stack(starts)).unbind(), y.unbind(), strict=True))
+        (crafted,) = self.attack_together(x, y, torch.stack(starts), *self._state())
+        return list(zip(crafted.unbind(), y.unbind(), strict=True))
 
     def _gradients(self, batches: Sequence[Batch], *, together: bool) -> Tensor:
         """Fill the stacked gradients; returns the agents' losses (K,)."""
         self.optimizer.zero_grad(set_to_none=True)
         if together:
             self.models[0].train()
-            logits = self._together(torch.stack([x for x, _ in batches]))
-            losses: Tensor = vmap(self.loss_fn)(logits, torch.stack([y for _, y in batches]))
-            losses.sum().backward()
-            return losses.detach()
+            x, y = torch.stack([x for x, _ in batches]), torch.stack([y for _, y in batches])
+            losses, *slopes = self.slopes_together(x, y, *self._state())
+            for parameter, slope in zip(self.parameters.values(), slopes, strict=True):
+                parameter.grad = slope
+            return losses
         for parameter in self.parameters.values():
             parameter.grad = torch.zeros_like(parameter)
         losses = torch.zeros(len(batches))

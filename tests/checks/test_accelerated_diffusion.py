@@ -36,18 +36,7 @@ def test_the_sampler_is_of_second_order(working):
 def test_without_its_correction_it_fails(monkeypatch, home):
     monkeypatch.setattr(samplers, "clipped", lambda delta, kappa: 0 * delta)
     verdicts = run_check("accelerated-diffusion", **QUICK).verdicts
-    assert verdicts["C1"].outcome == "fails"
-    assert verdicts["C3"].outcome == "fails"
-
-
-def test_a_sampler_that_needs_more_evaluations_fails_where_fewer_are_claimed(monkeypatch, home):
-    original = samplers._noised
-    monkeypatch.setattr(
-        samplers,
-        "_noised",
-        lambda *a: samplers.Kernel(original(*a).mean, 1.3 * original(*a).noise, original(*a).evaluations),
-    )
-    assert run_check("accelerated-diffusion", **QUICK).verdicts["C2"].outcome in {"fails", "inconclusive"}
+    assert [verdicts[claim].outcome for claim in ("C1", "C2", "C3")] == ["fails"] * 3
 
 
 def test_a_line_in_logarithms_is_read_back():

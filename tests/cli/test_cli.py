@@ -129,6 +129,7 @@ def test_a_run_goes_from_check_to_list_report_export_and_back(tmp_path):
     assert tameshi("runs", "export", "last", "--record", "-o", str(record)).returncode == 0
     table = tameshi("results", "--from", str(record.parent)).stdout
     assert "| C1 | Adding one makes numbers larger. | 1 |" in table
+    assert "`--lang ja --limit 9`" in table, "what was asked for beyond the defaults"
     assert "holds" in tameshi("show", "toy").stdout
     record.write_text(record.read_text().replace('"outcome": "fails"', '"outcome": "holds"'))
     assert "was altered: its hash does not fit" in one_sentence(tameshi("results", "--from", str(record.parent)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import dropwhile
 from pathlib import Path
 
 from tameshi.bench.exchange import read_record
@@ -99,10 +101,13 @@ def table(runs: Mapping[str, Run], *, lang: str = "en") -> str:
 
 def _about(run: Run, lang: str) -> str:
     subjects = ", ".join(f"{name} = {_cell(named(s['name']))}" for name, s in run.facts.get("subjects", {}).items())
+    subjects = subjects or {"en": "embedded subject", "ja": "内蔵の対象"}[lang]
+    if options := list(dropwhile(lambda word: not word.startswith("-"), run.facts.get("command", []))):
+        subjects += f", `{_cell(shlex.join(options))}`"
     seeds, versions = len(run.facts.get("seeds", [])), run.facts.get("versions", {})
     if lang == "ja":
-        return f"実行 `{run.id}`（{run.row_count}行、シード{seeds}個、{subjects or '内蔵の対象'}、tameshi {versions.get('tameshi')}）。"
-    return f"Run `{run.id}` ({run.row_count} rows, {seeds} {'seed' if seeds == 1 else 'seeds'}, {subjects or 'embedded subject'}, tameshi {versions.get('tameshi')})."
+        return f"実行 `{run.id}`（{run.row_count}行、シード{seeds}個、{subjects}、tameshi {versions.get('tameshi')}）。"
+    return f"Run `{run.id}` ({run.row_count} rows, {seeds} {'seed' if seeds == 1 else 'seeds'}, {subjects}, tameshi {versions.get('tameshi')})."
 
 
 def _line(cells: Iterable[object]) -> str:

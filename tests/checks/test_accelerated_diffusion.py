@@ -10,7 +10,15 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 import tameshi.diffusion.samplers as samplers
 from tameshi.bench import run_check
 from tameshi.bench.shelf import stand
-from tameshi.checks.accelerated_diffusion import crossing, needed, sample_pipeline, sliced_wasserstein, slope, world
+from tameshi.checks.accelerated_diffusion import (
+    crossing,
+    needed,
+    sample_pipeline,
+    schedulers,
+    sliced_wasserstein,
+    slope,
+    world,
+)
 from tameshi.nouns import Missing
 from tameshi.specimens.pipeline import Pipeline
 
@@ -77,6 +85,12 @@ def test_schedulers_of_diffusers_stand_side_by_side(home):
     values = {m: found.rows.where(method=m).mean("histogram_variation") for m in found.rows.methods}
     assert len(values) == 8
     assert all(value < 0.25 for value in values.values())
+
+
+def test_all_schedulers_are_of_the_same_noise():
+    levels = [make().alphas_cumprod for make, _ in schedulers().values()]
+    assert len(levels) == 7
+    assert all(torch.allclose(one.double(), levels[0], rtol=1e-4) for one in levels)
 
 
 def test_sliced_distance_of_equal_and_shifted_clouds():

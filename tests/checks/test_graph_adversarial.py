@@ -78,7 +78,15 @@ def test_noise_that_does_not_shrink_with_the_step_fails(monkeypatch):
     assert run_check("graph-adversarial", **SMOOTH).verdicts["C3"].outcome == "fails"
 
 
-DEEP = {"only": "robustness", "deep": True, "count": 4, "epochs": 20, "strengths": (0.3,), "iterations": 10, "limit": 60}
+DEEP = {
+    "only": "robustness",
+    "deep": True,
+    "count": 4,
+    "epochs": 20,
+    "strengths": (0.3,),
+    "iterations": 10,
+    "limit": 60,
+}
 
 
 def test_networks_are_trained_only_when_asked(working, home):

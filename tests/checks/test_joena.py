@@ -70,6 +70,17 @@ def test_the_protocol_of_the_paper_is_labelled(home):
     assert found.rows.where(method=name).mean("mrr") >= found.rows.where(method="joena").mean("mrr")
 
 
+def test_attributes_help_until_they_are_all_wrong(home):
+    found = run_check("joena", only="attributes", seeds=2)
+    assert not found.errors
+    rank = {(name, level): found.rows.where(method=name, swapped=level).mean("attributed_rank")
+            for name in ("joena", "parrot") for level in ("no attributes", 0.0, 0.5, 1.0)}  # fmt: skip
+    for name in ("joena", "parrot"):
+        assert rank[name, 0.0] > rank[name, "no attributes"] + 0.1
+        assert rank[name, 0.0] > rank[name, 0.5] > rank[name, 1.0]
+    assert rank["joena", 0.5] > rank["parrot", 0.5] + 0.1, "half of the attributes wrong, half of the edges moved"
+
+
 def test_the_users_own_pair_is_checked(tmp_path, home):
     ring = np.array([[i, (i + 1) % 30] for i in range(30)] + [[0, 5], [3, 17], [8, 21], [2, 29], [11, 24]])
     everyone = np.stack([np.arange(30)] * 2, axis=1)
@@ -78,6 +89,7 @@ def test_the_users_own_pair_is_checked(tmp_path, home):
     )
     found = run_check("joena", only="alignment", seeds=1, data=str(tmp_path / "p.npz"), noises=(0.0,), epochs=3)
     assert found.rows.where(method="joena").mean("mrr") == 1.0
+    assert not run_check("joena", only="attributes", seeds=1, data=str(tmp_path / "p.npz")).rows, "it has none"
 
 
 def test_apply_writes_the_pairs(tmp_path):

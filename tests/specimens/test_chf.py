@@ -1,17 +1,10 @@
 import numpy as np
 import pytest
 
-from tameshi.specimens.chf import BASE_UNITS, best_error, in_si, load_chf, make_chf
+from tameshi.specimens.chf import best_error, in_si, make_chf
 from tameshi.specimens.table import Table
 from tameshi.tabular.calibration import relative_error
 from tameshi.tabular.chf import COLUMNS, FORMULAS, within
-
-PUBLIC = (
-    "Number,Reference ID,Tube Diameter,Heated Length,Pressure,Mass Flux,Outlet Quality,Inlet Subcooling,"
-    "Inlet Temperature,CHF,\n-,-,m,m,kPa,kg/m2-s,-,kJ/kg,C,kW/m2\n"
-    "1,7,0.008,1.0,10000,1000,0.4,300,250,1700\n2,7,0.008,1.5,10000,1000,0.4,-20,250,1500\n"
-    "3,9,0.010,2.0,7000,2000,0.3,200,250,1900\n"
-)
 
 
 def test_the_generator_draws_what_its_docstring_says():
@@ -39,32 +32,6 @@ def test_the_best_error_is_that_of_the_truth():
     assert both.mean() > 0.99
     assert relative_error(noisy[both], clean[both]).mean() == pytest.approx(best_error(0.03), rel=0.05)
     assert X.shape[1] == 5
-
-
-def test_the_public_file_is_read_with_its_line_of_units(tmp_path):
-    path = tmp_path / "chf_public.csv"
-    path.write_text(PUBLIC, encoding="utf-8")
-    X, y, references = load_chf(path)
-    assert X[0].tolist() == [0.008, 1.0, 10e6, 1000, 300e3]
-    assert X[1, 4] == -20e3, "steam at the inlet is allowed"
-    assert y.tolist() == [1700, 1500, 1900]
-    assert references == ["7", "7", "9"]
-    table = Table.open(str(path))
-    assert table.columns == tuple(BASE_UNITS)
-    assert table.groups == ("7", "7", "9")
-    rows, flux = in_si(table)
-    assert np.array_equal(rows, X)
-    assert np.array_equal(flux, y)
-
-
-def test_a_line_that_is_not_numbers_is_named(tmp_path):
-    path = tmp_path / "chf_public.csv"
-    path.write_text(PUBLIC.replace("7000,2000", "7000,much"), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"line 5 .* is not a row of numbers"):
-        load_chf(path)
-    path.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="does not have the columns"):
-        load_chf(path)
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -146,3 +148,17 @@ def test_noise_is_a_share():
         GraphPair.open("specimen:ba-30").drawn(1.5, 0)
     with pytest.raises(ValueError, match="no room"):
         moved_edges(np.array([[0, 0, 1], [1, 2, 2]]), 3, 1.0, np.random.default_rng(0))
+
+
+def test_attributes_are_those_of_the_counterpart_but_for_the_noise():
+    pair = GraphPair.open("specimen:ba-50").drawn(0.2, 3)
+    clean, noisy = pair.attributed(0.0, 3), pair.attributed(0.4, 3)
+    here, there = np.concatenate([pair.anchors, pair.test]).T
+    assert (clean.x2[there] == clean.x1[here]).all()
+    wrong = (noisy.x2 != clean.x2).any(axis=1)
+    assert wrong.sum() == 20
+    assert sorted(noisy.x2[wrong].tolist()) == sorted(clean.x2[wrong].tolist()), "they swapped among each other"
+    with pytest.raises(ValueError, match="attribute noise must be a share"):
+        pair.attributed(1.5, 0)
+    with pytest.raises(ValueError, match="has no attributes"):
+        replace(pair, made=None).attributed(0.1, 0)

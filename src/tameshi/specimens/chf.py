@@ -1,4 +1,4 @@
-"""Critical heat flux as a table: a generator with a known truth, and the reader of the public database.
+"""Critical heat flux as a table: a generator with a known truth, and tables of any units in SI.
 
 The truth is Bowring's inlet correlation times a smooth bend in mass flux, pressure and bore that neither correlation
 knows, and 3 % of noise. So a base formula is off by some per cent, as in the real data, and the best error that can
@@ -7,10 +7,8 @@ be had is known.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,17 +23,6 @@ if TYPE_CHECKING:
     from tameshi.specimens.table import Table
 
 Floats = NDArray[np.float64]
-
-PUBLIC_HEADER = {
-    "Reference ID": (None, 1.0),
-    "Tube Diameter": ("D", 1.0),
-    "Heated Length": ("L", 1.0),
-    "Pressure": ("P", 1e3),  # kPa
-    "Mass Flux": ("G", 1.0),
-    "Inlet Subcooling": ("dh", 1e3),  # kJ/kg
-    "CHF": ("chf", 1.0),
-}
-"""Columns of the OECD/NEA benchmark's CSV of the NRC database: what each is here, and what its unit is multiplied with."""
 
 SI = {
     "D": {"m": 1.0, "mm": 1e-3, "cm": 1e-2},
@@ -150,48 +137,3 @@ def _converted(
             raise ValueError(f"read as {unit}, {hint}; correct --units {letter}=UNIT")
         found.append(values)
     return found
-
-
-def is_public(path: Path) -> bool:
-    """Whether a CSV has the header of the public database."""
-    with path.open(encoding="utf-8-sig", newline="") as opened:
-        header = next(csv.reader(opened), [])
-    return {name.strip() for name in header} >= set(PUBLIC_HEADER)
-
-
-def load_chf(path: str | Path) -> tuple[Floats, Floats, list[str]]:
-    """Read the public CSV of the NRC database (OECD/NEA benchmark): a header, a row of units, data.
-
-    Returns:
-        (rows (rows, 5) in SI, heat flux (rows,) in kW/m2, the reference each point comes from). Points of one
-        reference come from one rig, so a random split leaks; split by reference.
-
-    Raises:
-        ValueError: another header, or a line that is not numbers; names the line.
-    """
-    path = Path(path)
-    if not is_public(path):
-        raise ValueError(f"{path} does not have the columns {', '.join(PUBLIC_HEADER)} of the public database")
-    rows: list[list[float]] = []
-    references: list[str] = []
-    with path.open(encoding="utf-8-sig", newline="") as opened:
-        reader = csv.reader(opened)
-        places = {name.strip(): place for place, name in enumerate(next(reader))}
-        next(reader)  # the units
-        for number, line in enumerate(reader, start=3):
-            if not any(cell.strip() for cell in line):
-                continue
-            try:
-                values = {
-                    letter: float(line[places[name]]) * factor
-                    for name, (letter, factor) in PUBLIC_HEADER.items()
-                    if letter is not None
-                }
-            except (ValueError, IndexError):
-                raise ValueError(f"line {number} of {path} is not a row of numbers") from None
-            rows.append([values[letter] for letter in (*COLUMNS, "chf")])
-            references.append(line[places["Reference ID"]].strip())
-    table = np.array(rows)
-    if not len(rows) or not np.isfinite(table).all():
-        raise ValueError(f"{path} holds no data rows, or values that are not finite")
-    return table[:, :5], table[:, 5], references

@@ -115,6 +115,30 @@ class GraphPair:
         rng = np.random.default_rng([seed, round(noise * 1000)])
         return replace(self, edges2=moved_edges(self.edges2, self.sizes[1], noise, rng))
 
+    def attributed(self, noise: float, seed: int, *, width: int = 8) -> GraphPair:
+        """The pair with attributes, of which a share of the second graph's nodes have swapped theirs among each other.
+
+        A generated pair gets `width` normal numbers a node, the same for counterparts; the user's own keeps what it has.
+
+        Raises:
+            ValueError: noise outside [0, 1], or a pair of the user's own without attributes.
+        """
+        if not 0 <= noise <= 1:
+            raise ValueError(f"attribute noise must be a share of the nodes, in [0, 1], got {noise}")
+        rng = np.random.default_rng([seed, 7])
+        x1, x2 = self.x1, self.x2
+        if self.made is not None:
+            x1 = rng.normal(size=(self.sizes[0], width))
+            x2 = np.empty_like(x1)
+            here, there = np.concatenate([self.anchors, self.test]).T
+            x2[there] = x1[here]
+        if x1 is None or x2 is None:
+            raise ValueError(f"{self.name} has no attributes to put noise on")
+        hit = rng.permutation(self.sizes[1])[: round(noise * self.sizes[1])]
+        x2 = x2.copy()
+        x2[hit] = x2[np.roll(hit, 1)]
+        return replace(self, x1=x1, x2=x2)
+
     @cached_property
     def g1(self) -> sp.csr_array[Any, Any]:
         """The first graph as an adjacency matrix."""

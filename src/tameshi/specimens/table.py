@@ -158,8 +158,9 @@ def _specimens() -> str:
 
 
 def _public(path: Path) -> tuple[pandas.DataFrame, dict[str, str], tuple[str, ...]] | None:
-    """The public database of critical heat flux in the form of `specimen:chf`, if it is this file."""
-    from tameshi.specimens.chf import BASE_UNITS, is_public, load_chf
+    """A public file of critical heat flux in the form of `specimen:chf`, if it is one."""
+    from tameshi.specimens.chf import BASE_UNITS
+    from tameshi.specimens.chf_files import is_public, load_chf
 
     if path.suffix.lower() != ".csv" or not is_public(path):
         return None

@@ -5,7 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import (
+    AutoencoderKL,
+    DDPMPipeline,
+    DDPMScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UNet2DModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import tameshi.diffusion.samplers as samplers
 from tameshi.bench import run_check
@@ -87,6 +96,7 @@ def test_schedulers_of_diffusers_stand_side_by_side(home):
     assert all(value < 0.25 for value in values.values())
 
 
+@pytest.mark.filterwarnings("ignore:__array.*:DeprecationWarning")  # diffusers copies as NumPy 1 did
 def test_all_schedulers_are_of_the_same_noise():
     levels = [make().alphas_cumprod for make, _ in schedulers().values()]
     assert len(levels) == 7
@@ -143,6 +153,59 @@ def test_apply_writes_images_and_repeats(folder, tmp_path):
     with pytest.raises(ValueError, match="--steps must be at least 2"):
         sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "three", steps=1)
     assert not (tmp_path / "three").exists()
+
+
+@pytest.fixture
+def worded(tmp_path):
+    """A Stable Diffusion pipeline in small, whose tokenizer knows letters."""
+    torch.manual_seed(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
+    text = {"vocab_size": len(words), "hidden_size": 16, "intermediate_size": 16, "max_position_embeddings": 16}
+    blocks = {"block_out_channels": (8, 8), "norm_num_groups": 4}
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=2,
+        **blocks,
+    )
+    StableDiffusionPipeline(
+        vae=AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, sample_size=8),
+        text_encoder=CLIPTextModel(
+            CLIPTextConfig(**text, num_hidden_layers=1, num_attention_heads=2, bos_token_id=0, eos_token_id=1)
+        ),
+        tokenizer=CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=[], model_max_length=16),
+        unet=unet,
+        scheduler=PNDMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(tmp_path / "worded", safe_serialization=True)
+    return tmp_path / "worded"
+
+
+def test_a_pipeline_that_takes_words_is_sampled_and_checked(worded, tmp_path, home):
+    def drawn(prompt, name):
+        told = sample_pipeline.function(
+            Pipeline.open(str(worded)), output=tmp_path / name, images=1, steps=3, prompt=prompt
+        )
+        assert "1 images, 5 network calls each" in told
+        return (tmp_path / name / "image-0.png").read_bytes()
+
+    assert drawn("a cat", "one") == drawn("a cat", "two") != drawn("a dog by the sea", "three")
+    found = run_check(
+        "accelerated-diffusion", only="libraries", seeds=1, pipeline=str(worded), prompt="a cat", network_calls=(5,),
+        images=2, reference_steps=6, calls=(4,), samples=100,
+    )  # fmt: skip
+    assert not found.errors
+    distances = found.rows.numbers("sliced_wasserstein")
+    assert len(distances) == 4
+    assert all(math.isfinite(distance) and distance > 0 for distance in distances)
 
 
 def test_figures_are_drawn_from_the_rows(working):

@@ -87,7 +87,11 @@ def pipeline(folder: Folder, *, device: str = "cpu", dtype: str = "auto") -> Any
     """
     import torch
     from diffusers import DiffusionPipeline
+    from diffusers.utils import logging as their_words
+    from transformers.utils import logging as more_words
 
+    for words in (their_words, more_words):
+        words.disable_progress_bar()  # libraries do not print
     for file in folder.weights:
         for _ in tensors(file):  # reads every weight once: cut files and NaN are found before anything is built
             pass

@@ -74,6 +74,11 @@ def test_where_two_lines_cross_is_found():
     assert isinstance(crossing(counts, [1, 1, 1, 1], [2, 2, 2, 2]), Missing)
 
 
+def test_evaluations_that_a_sampler_cannot_take_are_refused_before_anything_is_propagated(home):
+    with pytest.raises(ValueError, match="takes a multiple of 2 evaluations, got 7"):
+        run_check("accelerated-diffusion", only="exact", evaluations=(7,))
+
+
 def test_every_world_has_mean_zero_and_variance_one():
     for seed in range(4):
         mixture = world(seed)

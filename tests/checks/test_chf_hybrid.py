@@ -119,8 +119,10 @@ COLUMNS = ("D=bore",)
 def test_a_table_of_ones_own_asks_for_its_units(own):
     found = run(data=str(own), units=UNITS, columns=COLUMNS, train=(30,), points=30, limit=100)
     assert set(found.verdicts) == {"C1", "C2", "C3", "C4"}
-    result = run_check("chf-hybrid", seeds=1, data=str(own), columns=COLUMNS, train=(30,), points=30)
-    assert any("say the unit of column 'bore'" in error for error in result.errors)
+    with pytest.raises(ValueError, match="say the unit of column 'bore'"):
+        run_check("chf-hybrid", seeds=1, data=str(own), columns=COLUMNS, train=(30,), points=30)
+    with pytest.raises(ValueError, match="3000 for training need at least 3320"):
+        run_check("chf-hybrid", seeds=1, data=str(own), units=UNITS, columns=COLUMNS, train=(30,), points=3000)
 
 
 def test_a_split_by_reference_keeps_a_rig_on_one_side():

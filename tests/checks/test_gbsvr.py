@@ -112,6 +112,12 @@ def test_a_table_of_ones_own_is_judged(own):
     assert result.verdicts["C1"].outcome in ("holds", "fails", "inconclusive")
 
 
+def test_a_table_whose_target_is_not_said_is_refused_before_anything_is_fitted(own):
+    for check in ("accuracy", "cost"):
+        with pytest.raises(ValueError, match=r"name the target column of .*own\.csv; it has a, b, c, y"):
+            run_check("gbsvr", only=check, data=(str(own[0]),))
+
+
 def test_a_series_is_split_in_time(own):
     drawn = gbsvr.split(Table.open(str(own[0])), "y", 8, 0.0, 800, 0)
     assert drawn.X.shape[1] == 8

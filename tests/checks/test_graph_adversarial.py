@@ -151,4 +151,6 @@ def test_apply_writes_the_models(tmp_path):
     assert "5 agents" in told
     with pytest.raises(ValueError, match="eps must be"):
         train_network.function(tmp_path / "t.npz", target="label", output=tmp_path / "n.json", eps=-1.0)
+    with pytest.raises(ValueError, match="has 90 rows, too few for 91 agents"):
+        train_network.function(tmp_path / "t.npz", target="label", output=tmp_path / "n.json", count=91)
     assert not (tmp_path / "n.json").exists()

@@ -109,6 +109,11 @@ def test_apply_writes_the_pairs(tmp_path):
 def test_apply_refuses_anchors_of_strangers_and_writes_nothing(tmp_path):
     (tmp_path / "a.csv").write_text("a,b")
     (tmp_path / "anchors.csv").write_text("a,z")
+    (tmp_path / "twice.csv").write_text("a,a\nb,a")
+    with pytest.raises(ValueError, match=r"names 'a' 2 times, but a node has one counterpart"):
+        align.function(
+            tmp_path / "a.csv", tmp_path / "a.csv", anchors=tmp_path / "twice.csv", output=tmp_path / "out.csv"
+        )
     with pytest.raises(ValueError, match="'z', which is no node of graph 2"):
         align.function(
             tmp_path / "a.csv", tmp_path / "a.csv", anchors=tmp_path / "anchors.csv", output=tmp_path / "out.csv"

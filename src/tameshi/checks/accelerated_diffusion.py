@@ -136,6 +136,7 @@ def exact(
 
     for name in SAMPLERS:
         for count in evaluations:
+            level_count(name, count)  # an odd number is refused before anything is propagated
             yield measure(name, partial(one, name, count), evaluations=count)
     if len(evaluations) >= LAST:
         for name in SAMPLERS:

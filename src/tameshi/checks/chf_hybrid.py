@@ -91,7 +91,7 @@ def prediction(
     """Relative error and calibration of pure networks, hybrids and bare correlations, on the same test points.
 
     Args:
-        data: specimen:chf, the public CSV of the NRC database, or a table with the columns D, L, P, G, dh, chf.
+        data: specimen:chf, a public file (NRC, Zhao 2020), or a table with the columns D, L, P, G, dh, chf.
         units: of the columns, where the table does not say: D=mm,L=m,P=MPa,G=kg/m2s,dh=kJ/kg,chf=kW/m2.
         columns: names of the columns, where they are others: D=Tube Diameter,chf=CHF.
         points: training points.
@@ -104,6 +104,7 @@ def prediction(
     drawn = cache(
         partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, points, tests, seed)
     )
+    drawn()  # missing units and too few points are refused before anything is fitted
     fitted = cache(partial(fit_arm, drawn, members, start, seed))
     for base in BASES:
         if base != "pure":
@@ -140,6 +141,7 @@ def scarcity(
     """
     tests, most = 1000 if limit is None else limit, max(train)
     drawn = cache(partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, most, tests, seed))
+    drawn()
     for count in sorted(train):
         here = {"train": count, "scarce": count <= SCARCE}
         for base in BASES:
@@ -342,7 +344,7 @@ def fit(
     """Fit a hybrid for critical heat flux to a table and save it: model.json and model.safetensors, no pickle.
 
     Args:
-        table: .csv or .parquet with D, L, P, G, dh, chf, or the public CSV of the NRC database.
+        table: .csv or .parquet with D, L, P, G, dh, chf, or a public file (NRC, Zhao 2020).
         output: a new folder for the model.
         base: the correlation that the residual is learned on.
         residual: ensemble of networks, Bayesian network, or deep Gaussian process.

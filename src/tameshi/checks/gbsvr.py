@@ -120,6 +120,9 @@ def accuracy(
     """
     rows = LARGEST if limit is None else min(limit, LARGEST)
     for table in data:
+        _ = (
+            table.lagged(target, lags) if lags else table.xy(target)
+        )  # a wrong column is refused before anything is fitted
         shares = OUTLIERS.get(table.name, (0.0, 0.3))
         fitted = cache(partial(best, table, target, lags, rows, seed))
         for name in (*BALLS, *RIVALS):
@@ -210,6 +213,7 @@ def cost(
         rows: training rows.
     """
     for table in data:
+        _ = table.lagged(target, lags) if lags else table.xy(target)
         counts = sorted({min(count, int(0.7 * len(table.values))) for count in rows})
         for count in counts:
             drawn = cache(partial(split, table, target, lags, 0.0, count, seed))

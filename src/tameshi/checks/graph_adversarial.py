@@ -414,6 +414,8 @@ def train_network(
 
     table = Labelled.open(str(data))
     examples = table.examples(target, agents)
+    if agents is None and count > len(examples.labels):
+        raise ValueError(f"{data} has {len(examples.labels)} rows, too few for {count} agents; lower --count")
     classifier = RobustNetworkClassifier(
         strategy=strategy,
         eps=eps,

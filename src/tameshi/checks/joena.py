@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -269,7 +270,12 @@ def align(
         alpha: JOENA's share of structure.
     """
     first, second = edge_list(graph1), edge_list(graph2)
-    known = places_of(two_columns(anchors), first, second, anchors)
+    pairs_known = two_columns(anchors)
+    for names in zip(*pairs_known, strict=True):
+        name, times = Counter(names).most_common(1)[0]
+        if times > 1:
+            raise ValueError(f"{anchors} names {name!r} {times} times, but a node has one counterpart")
+    known = places_of(pairs_known, first, second, anchors)
     trained = JOENA(alpha=alpha, gamma=gamma, epochs=epochs)
     aligner = trained if method == "joena" else BASELINES[method]()
     aligner.fit(first.edges, second.edges, known, num_nodes=(len(first.names), len(second.names)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from tameshi.tabular.hybrid import HybridRegressor
     from tameshi.tabular.lookup import GroeneveldTable
-    from tameshi.tabular.rivals import CentroidSVR, SubsetSVR, TwinSVR
+    from tameshi.tabular.rivals import CentroidSVR, SubsetSVR, TwinSVR, multi_granularity_svr
     from tameshi.tabular.saved import load, save
     from tameshi.tabular.steam import saturation
 
@@ -40,7 +40,7 @@ _PLACES = {
     "heat_flux": ("biasi", "biasi_heat_balance", "bowring_inlet", "bowring_local", "in_range", "outlet_quality"),
     "hybrid": ("HybridRegressor",),
     "lookup": ("GroeneveldTable",),
-    "rivals": ("CentroidSVR", "SubsetSVR", "TwinSVR"),
+    "rivals": ("CentroidSVR", "SubsetSVR", "TwinSVR", "multi_granularity_svr"),
     "saved": ("load", "save"),
     "steam": ("saturation",),
 }
@@ -67,6 +67,7 @@ __all__ = [
     "conformal_scale",
     "in_range",
     "load",
+    "multi_granularity_svr",
     "outlet_quality",
     "saturation",
     "save",

@@ -3,6 +3,7 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,3 +163,9 @@ def test_attributes_are_those_of_the_counterpart_but_for_the_noise():
         pair.attributed(1.5, 0)
     with pytest.raises(ValueError, match="has no attributes"):
         replace(pair, made=None).attributed(0.1, 0)
+
+
+def test_a_pickle_of_another_library_is_refused_with_the_way_out(tmp_path):
+    torch.save({"graphs": [1]}, tmp_path / "phone-email.pt")
+    with pytest.raises(ValueError, match=r"phone-email\.pt is a pickle, .* with numpy\.savez"):
+        GraphPair.open(str(tmp_path / "phone-email.pt"))

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from tameshi.doors.models import PICKLES
+
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 LARGEST = 2_000_000_000  # bytes of one file, and of one array in it
@@ -66,6 +68,11 @@ class GraphPair:
                 )
             return cls._generated(nodes, noise=0.0, seed=0)
         path = Path(address).expanduser()
+        if path.suffix in PICKLES:  # those of PlanetAlign
+            raise ValueError(
+                f"{path} is a pickle, which can run any code when it is read; save its edge_index1, edge_index2, pos_pairs "
+                "and test_pairs with numpy.savez"
+            )
         if path.is_dir():
             return cls._of(str(path), **_folder(path))
         return cls._of(str(path), **_npz(path))

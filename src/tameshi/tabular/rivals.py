@@ -164,9 +164,9 @@ class TwinSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-le
 
 
 def multi_granularity_svr(**settings: Any) -> GBSVR:
-    """Multi-granularity SVR (Hua, Shao and Zhu 2025, doi 10.6040/j.issn.1671-9352.8.2024.024), which GBSVR says it corrects.
+    """Multi-granularity SVR (Hua, Shao and Zhu 2025, doi 10.6040/j.issn.1671-9352.8.2024.024).
 
-    Only its abstract was to be had: balls in the place of rows, their radii in the constraints. So this is `GBSVR` with what
+    Most likely the predecessor that GBSVR says it corrects (con-MGSVR). Only its abstract was to be had: balls in the place of rows, their radii in the constraints. So this is `GBSVR` with what
     that says and nothing added: whole radii to the farthest row, mean targets, one cost a ball. Its dual was solved by a
     particle swarm; here it is solved to the optimum. What GBSVR found inconsistent in it is not rebuilt.
     """

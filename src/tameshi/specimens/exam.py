@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
 from tameshi.nouns import Items, Missing
 from tameshi.specimens.entities import Prompt
 from tameshi.specimens.entity_models import answers_right, document_losses
+from tameshi.specimens.format_checks import CHECKS
 from tameshi.specimens.texts import Texts
 
-LONGEST = 256  # tokens of a document of the user's that are read
+LONGEST = 256  # tokens of a document of the user's
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,16 @@ class Questions:
         questions: (task, prompt, answer), in the order of the file.
     """
 
+    NEEDED: ClassVar[tuple[str, ...]] = ("prompt", "answer")
+
     name: str
     fingerprint: str
     questions: tuple[tuple[str, str, str], ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Every task once, in the order of the file."""
+        return tuple(dict.fromkeys(task for task, _, _ in self.questions))
 
     @classmethod
     def open(cls, address: str, *, device: str = "cpu", dtype: str = "auto", online: bool = False) -> Self:
@@ -52,14 +61,23 @@ class Questions:
                 told = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} of {file} is not JSON: {error}") from error
-            if not isinstance(told, dict) or not all(isinstance(told.get(k), str) for k in ("prompt", "answer")):
-                raise ValueError(f"line {number} of {file} needs the texts prompt and answer")
-            found.append((str(told.get("task", "questions")), told["prompt"], told["answer"]))
+            if not isinstance(told, dict) or not all(told.get(k) and isinstance(told[k], str) for k in cls.NEEDED):
+                raise ValueError(
+                    f"line {number} of {file} needs the {'texts' if len(cls.NEEDED) > 1 else 'text'} "
+                    f"{' and '.join(cls.NEEDED)}"
+                )
+            found.append((str(told.get("task", "questions")), told["prompt"], str(told.get("answer", ""))))
         if len(found) < 4:
             raise ValueError(
                 f"{file} holds {len(found)} questions; four are the least for a validation and a test half"
             )
         return cls(str(file), hashlib.sha256(content).hexdigest(), tuple(found))
+
+
+class Requests(Questions):
+    """Prompts that a safe model refuses, from JSON Lines of `prompt`."""
+
+    NEEDED = ("prompt",)
 
 
 @dataclass(frozen=True)
@@ -74,12 +92,13 @@ class Exam:
 
         Prompts about one fact are one group.
         """
-        groups = [p.fact or f"{task} {i}" for task in tasks or self.prompts for i, p in enumerate(self.prompts[task])]
-        scored: dict[str, float] = {}
-        for task in tasks or self.prompts:
-            names = [f"{task} {i}" for i in range(len(self.prompts[task]))]
-            scored |= dict(zip(names, answers_right(model, self.prompts[task]), strict=True))
-        return Items(scored.values(), scored, groups if len(set(groups)) < len(groups) else ())
+        return together(self._right(model, task) for task in tasks or self.prompts)
+
+    def _right(self, model: Any, task: str) -> Items:
+        names = [f"{task} {i}" for i in range(len(self.prompts[task]))]
+        groups = [p.fact or name for p, name in zip(self.prompts[task], names, strict=True)]
+        grouped = len(set(groups)) < len(groups)
+        return Items(answers_right(model, self.prompts[task]), names, groups if grouped else ())
 
     def losses(self, model: Any, *kinds: str) -> Items:
         """Cross-entropy per token of each document of the kinds (all, if none is named), in nats."""
@@ -108,17 +127,87 @@ def mean_of(items: Items) -> float:
     return sum(values) / len(values)
 
 
-def users_exam(questions: Questions, texts: Texts, tokenizer: Any, limit: int | None = None) -> Exam:
-    """The user's questions and texts in a model's tokens; prompts go through its chat template where it has one."""
+def together(parts: Iterable[Items]) -> Items:
+    """Items of several tasks as one metric; what was a group stays one."""
+    held = list(parts)
+    ids = [name for part in held for name in part.ids]
+    grouped = any(part.groups for part in held)
+    groups = [group for part in held for group in part.groups or part.ids] if grouped else ()
+    return Items([value for part in held for value in part.values], ids, groups)
+
+
+def users_exam(questions: Questions, texts: Texts | None, tokenizer: Any, limit: int | None = None) -> Exam:
+    """The user's questions and texts in a model's tokens; prompts go through its chat template where it has one.
+
+    Texts are read in documents of at most 256 tokens.
+
+    Raises:
+        ValueError: a task with a single question, or a text of a single token, which no half can be spared of.
+    """
     prompts: dict[str, list[Prompt]] = {}
     for task, asked, answer in questions.questions[:limit]:
-        if tokenizer.chat_template:
-            message = [{"role": "user", "content": asked}]
-            asked = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-            ids = tokenizer(asked, add_special_tokens=False)["input_ids"]
-        else:
-            ids = tokenizer(asked)["input_ids"]
         told = tokenizer(answer, add_special_tokens=False)["input_ids"]
-        prompts.setdefault(task, []).append(Prompt(tuple(ids), tuple(told), task))
-    read = [torch.tensor(tokenizer(text)["input_ids"][:LONGEST]) for text in texts.texts[:limit]]
-    return Exam(prompts, {"texts": [ids for ids in read if len(ids) > 1]})
+        prompts.setdefault(task, []).append(Prompt(tuple(prompt_tokens(tokenizer, asked)), tuple(told), task))
+    for task, asked_of in prompts.items():
+        if len(asked_of) < 2:
+            raise ValueError(
+                f"the task {task!r} of {questions.name} has one question{'' if limit is None else ' within --limit'}; "
+                "a validation and a test half need two"
+            )
+    return Exam(prompts, {"texts": documents_of(texts, tokenizer)[:limit]} if texts is not None else {})
+
+
+def prompt_tokens(tokenizer: Any, asked: str) -> list[int]:
+    """A prompt as a user's turn, in the tokenizer's chat template where it has one."""
+    if not tokenizer.chat_template:
+        found: list[int] = tokenizer(asked)["input_ids"]
+        return found
+    message = [{"role": "user", "content": asked}]
+    turn = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    templated: list[int] = tokenizer(turn, add_special_tokens=False)["input_ids"]
+    return templated
+
+
+def documents_of(texts: Texts, tokenizer: Any) -> list[torch.Tensor]:
+    """Texts in pieces of at most 256 tokens, (length,) int64 each.
+
+    Raises:
+        ValueError: fewer than two pieces of at least two tokens.
+    """
+    pieces = [part for text in texts.texts for part in torch.tensor(tokenizer(text)["input_ids"]).split(LONGEST)]
+    long_enough = [part for part in pieces if len(part) > 1]
+    if len(long_enough) < 2:
+        raise ValueError(
+            f"{texts.name} has {len(long_enough)} pieces of two or more tokens; a validation and a test half need two"
+        )
+    return long_enough
+
+
+def refusals(model: Any, tokenizer: Any, requests: Sequence[Prompt], pattern: str) -> Items:
+    """1 for each request whose continuation matches the regular expression of a refusal, whatever its case, else 0.
+
+    A polite answer that says nothing counts as a refusal if it matches.
+    """
+    told = continuations(model, tokenizer, requests, longest=32)
+    refused = [float(re.search(pattern, answer, re.IGNORECASE) is not None) for answer in told]
+    return Items(refused, [f"harmful {i}" for i in range(len(refused))])
+
+
+def formats_followed(model: Any, tokenizer: Any, subject: int) -> Items:
+    """1 for each of the twenty instructions about form that an answer about the subject follows, else 0."""
+    asked = [Prompt(tuple(prompt_tokens(tokenizer, each.prompts()[subject])), (), each.name) for each in CHECKS]
+    told = continuations(model, tokenizer, asked, longest=160)
+    return Items([each.followed(answer) for each, answer in zip(CHECKS, told, strict=True)], [c.name for c in CHECKS])
+
+
+@torch.no_grad()
+def continuations(model: Any, tokenizer: Any, prompts: Sequence[Prompt], *, longest: int) -> list[str]:
+    """What greedy decoding says to each prompt, in at most `longest` tokens, special ones left out."""
+    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    answers = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt.tokens], device=model.device)
+        settings = {"max_new_tokens": longest, "do_sample": False, "pad_token_id": padding}
+        told = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **settings)[0, ids.shape[1] :]
+        answers.append(str(tokenizer.decode(told, skip_special_tokens=True)))
+    return answers

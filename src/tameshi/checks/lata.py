@@ -415,7 +415,7 @@ BEST = {"part": "best"}
 
 RULES: list[Rule] = [
     Beats("C1", "lata", BASELINES, "accuracy", "higher", check="merges", where=BEST, control=WITHOUT_SKILL),
-    Beats("C2", "lata", BASELINES, "loss", "lower", check="merges", where=BEST, control=WITHOUT_SKILL),
+    Beats("C2", "lata", BASELINES, "loss", "lower", check="merges", where=BEST, control=CONTROLS),
     AllOf(
         "C3",
         (

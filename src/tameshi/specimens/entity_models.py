@@ -113,9 +113,18 @@ def document_losses(model: PreTrainedModel, ids: Tensor) -> list[float]:
     with one_thread():
         return [
             float(loss)
-            for part in ids.to(model.device).split(_at_once(ids.shape[1]))
+            for part in ids.to(model.device).split(at_once(ids.shape[1]))
             for loss in token_losses(model, *documents(part)).double().mean(dim=1)
         ]
+
+
+@torch.no_grad()
+def tokens_foreseen(model: PreTrainedModel, ids: Tensor) -> float:
+    """Share of the tokens after the first, (count, length) ids, that are the likeliest after the ones before."""
+    ids = ids.to(model.device)
+    with one_thread():
+        likeliest = model(input_ids=ids, use_cache=False).logits[:, :-1].argmax(dim=2)
+    return float((likeliest == ids[:, 1:]).double().mean())
 
 
 @torch.no_grad()
@@ -124,7 +133,7 @@ def answers_right(model: PreTrainedModel, prompts: Sequence[Prompt]) -> list[flo
 
     It does so exactly if every token of the answer is the likeliest after the ones before; one pass suffices.
     """
-    count = _at_once(max(len(p.tokens) + len(p.answer) for p in prompts))
+    count = at_once(max(len(p.tokens) + len(p.answer) for p in prompts))
     right: list[float] = []
     for start in range(0, len(prompts), count):
         ids, labels = (part.to(model.device) for part in padded(prompts[start : start + count]))
@@ -135,7 +144,7 @@ def answers_right(model: PreTrainedModel, prompts: Sequence[Prompt]) -> list[flo
     return right
 
 
-def _at_once(length: int) -> int:
+def at_once(length: int) -> int:
     """How many sequences of a length are read in one pass: the logits of a large vocabulary take room."""
     return max(1, READ_AT_ONCE // length)
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Self
 import torch
 
 from tameshi.nouns import Items, Missing
-from tameshi.specimens.entities import Prompt
-from tameshi.specimens.entity_models import answers_right, document_losses
+from tameshi.specimens.entities import IGNORED, Prompt
+from tameshi.specimens.entity_models import answers_right, at_once, document_losses, tokens_foreseen
 from tameshi.specimens.format_checks import CHECKS
 from tameshi.specimens.texts import Texts
 
@@ -110,6 +110,12 @@ class Exam:
             scored |= {f"{kind} {i}": value for i, value in enumerate(values)}
         return Items(scored.values(), scored)
 
+    def foreseen(self, model: Any, kind: str) -> Items:
+        """Share of the tokens of each document of a kind that the model holds likeliest after the ones before."""
+        documents = self.documents[kind]
+        shares = [tokens_foreseen(model, ids[None]) for ids in documents]
+        return Items(shares, [f"{kind} {i}" for i in range(len(documents))])
+
     def halves(self) -> tuple[Exam, Exam]:
         """(validation, test): every second prompt and document each."""
         return tuple(  # type: ignore[return-value]  # two of them
@@ -200,14 +206,26 @@ def formats_followed(model: Any, tokenizer: Any, subject: int) -> Items:
     return Items([each.followed(answer) for each, answer in zip(CHECKS, told, strict=True)], [c.name for c in CHECKS])
 
 
+def as_batch(pieces: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pieces of text to train on: ids and labels, (count, longest) int64 each, padded on the right."""
+    ids = torch.nn.utils.rnn.pad_sequence(list(pieces), batch_first=True)
+    labels = torch.nn.utils.rnn.pad_sequence(list(pieces), batch_first=True, padding_value=IGNORED)
+    labels[:, 0] = IGNORED
+    return ids, labels
+
+
 @torch.no_grad()
 def continuations(model: Any, tokenizer: Any, prompts: Sequence[Prompt], *, longest: int) -> list[str]:
     """What greedy decoding says to each prompt, in at most `longest` tokens, special ones left out."""
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    answers = []
-    for prompt in prompts:
-        ids = torch.tensor([prompt.tokens], device=model.device)
-        settings = {"max_new_tokens": longest, "do_sample": False, "pad_token_id": padding}
-        told = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **settings)[0, ids.shape[1] :]
-        answers.append(str(tokenizer.decode(told, skip_special_tokens=True)))
+    length = max(len(prompt.tokens) for prompt in prompts)
+    count = at_once(length + longest)
+    settings = {"max_new_tokens": longest, "do_sample": False, "pad_token_id": padding}
+    answers: list[str] = []
+    for start in range(0, len(prompts), count):
+        part = [prompt.tokens for prompt in prompts[start : start + count]]
+        ids = torch.tensor([(*(padding,) * (length - len(tokens)), *tokens) for tokens in part])
+        seen = torch.tensor([(*(0,) * (length - len(tokens)), *(1,) * len(tokens)) for tokens in part])
+        told = model.generate(input_ids=ids.to(model.device), attention_mask=seen.to(model.device), **settings)
+        answers += tokenizer.batch_decode(told[:, length:], skip_special_tokens=True)
     return answers

@@ -24,6 +24,7 @@ from tameshi.merging.mix_vs_merge import MixVsMerge
 from tameshi.merging.slerp import multi_slerp, slerp, slerp_delta
 from tameshi.merging.task_arithmetic import add, difference, task_arithmetic, transplant
 from tameshi.merging.ties import ties
+from tameshi.merging.tuning import TRLTuning
 from tameshi.merging.weights import Weights, weights_of
 
 del _safetensors, _torch
@@ -36,6 +37,7 @@ __all__ = [
     "MergeMethod",
     "Merged",
     "MixVsMerge",
+    "TRLTuning",
     "Weights",
     "add",
     "dare",

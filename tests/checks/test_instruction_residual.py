@@ -51,8 +51,10 @@ def test_a_residual_that_is_not_added_restores_nothing(monkeypatch):
     verdicts = result.verdicts
     assert verdicts["C3"].outcome == "fails"
     assert verdicts["C4"].outcome == "fails"
-    monkeypatch.setattr(instruction_residual, "MIXTURES", {"without": "", "with": ""})
-    assert len(instruction_residual.followed_against_learnt.function(result.rows).axes) == 2
+    (axes,) = instruction_residual.followed_against_learnt.function(result.rows).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert set(lines) == set(result.rows.methods)
+    assert len(lines["instruct+cpt"].get_xdata()) == 3
 
 
 def test_an_instruct_model_that_never_followed_loses_nothing(monkeypatch):
@@ -132,7 +134,10 @@ def own(place, kind):
     ("change", "message"),
     [
         ({"text": None}, "need --base, --instruct and --text together"),
-        ({"expert": {"math": "."}}, "--expert takes cpt=DIR, and instruct-cpt=DIR beside it, got math"),
+        (
+            {"expert": {"math": "."}},
+            "--expert takes cpt=DIR, and instruct-cpt=DIR and cpt-tuned=DIR beside it, got math",
+        ),
         ({"cpt_rate": 0.0}, "--cpt-rate must be more than 0, got 0"),
     ],
 )

@@ -32,6 +32,8 @@ def test_merges_of_zeros_lose_on_accuracy_and_on_perplexity(monkeypatch):
     assert not [row.error for row in result.rows if row.error]
     assert result.verdicts["C1"].outcome == "fails"
     assert result.verdicts["C2"].outcome == "fails"
+    shown = {text.get_text() for text in lata.curves.function(result.rows).axes[0].texts}
+    assert shown == {"base", "instruct", "math", "code", "mix"}
 
 
 def _zeroed(model):
@@ -46,9 +48,11 @@ def test_a_method_that_forgets_everything_keeps_nothing(monkeypatch):
             return merge({"e": expert}, method="transplant", base=pre, target=target, weights=-3.0)
 
     monkeypatch.setattr(lata, "LATA", Broken)
-    verdict = run("forgetting", scales=(0.5,)).verdicts["C3"]
+    result = run("forgetting", scales=(0.5,))
+    verdict = result.verdicts["C3"]
     assert verdict.outcome == "fails"
     assert [part.outcome for part in verdict.parts[:2]] == ["holds", "fails"]
+    assert lata.left_over.function(result.rows) is not None
 
 
 def test_cosines_that_rise_with_depth_are_not_read_as_falling(monkeypatch):

@@ -62,6 +62,9 @@ def test_merges_of_zeros_lose_to_the_mix_of_languages(monkeypatch):
     result = run("languages")
     assert {row.method for row in result.rows} >= {"mix", "merge", "only <en>"}
     assert result.verdicts["C4"].outcome == "fails"
+    shown = {line.get_label() for line in mix_or_merge.by_language.function(result.rows).axes[0].lines}
+    assert {"mix", "only <en>", "linear", "ties", "merge"} <= shown
+    assert mix_or_merge.pareto.function(result.rows) is None
 
 
 def test_preference_tuning_that_ruins_the_model_helps_nobody(monkeypatch):

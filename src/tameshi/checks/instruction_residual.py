@@ -110,6 +110,7 @@ class Family:
         sibling: base and instruct of another age; None where there is none.
         validation, test: scorers with at least "followed" and "learnt".
         old: losses on documents of before the continued pre-training.
+        retuned: the base after continued pre-training and instruction tuning in earnest, where it is given.
         steps: of continued pre-training, the last the full number.
     """
 
@@ -121,6 +122,7 @@ class Family:
     validation: Score
     test: Score
     old: Callable[[Any], Items]
+    retuned: Model | None = None
     steps: tuple[int, ...] = (STEPS // 4, STEPS // 2, STEPS)
 
 
@@ -128,14 +130,14 @@ def world_family(replay: str, seed: int) -> Family:
     """The embedded family under one condition; trained on first use."""
     validation, test = world_exam().halves()
     return Family(
-        cache(lambda: opened("entities")),
-        cache(lambda: opened(INSTRUCT)),
-        cache(lambda steps: opened(continued("entities", replay, seed, steps))),
-        cache(lambda steps: opened(continued(INSTRUCT, replay, seed, steps))),
-        (cache(lambda: opened("entities-early")), cache(lambda: opened(SIBLING))),
-        lambda model: scores(model, validation),
-        lambda model: scores(model, test),
-        lambda model: test.losses(model, "old facts", "chatter"),
+        base=cache(lambda: opened("entities")),
+        instruct=cache(lambda: opened(INSTRUCT)),
+        grown=cache(lambda steps: opened(continued("entities", replay, seed, steps))),
+        moved=cache(lambda steps: opened(continued(INSTRUCT, replay, seed, steps))),
+        sibling=(cache(lambda: opened("entities-early")), cache(lambda: opened(SIBLING))),
+        validation=lambda model: scores(model, validation),
+        test=lambda model: scores(model, test),
+        old=lambda model: test.losses(model, "old facts", "chatter"),
     )
 
 
@@ -157,8 +159,10 @@ def users_family(
     given = dict(expert or {})
     if base is None or instruct is None or text is None:
         raise ValueError("your own models need --base, --instruct and --text together")
-    if set(given) - {"cpt", "instruct-cpt"} or ("instruct-cpt" in given and "cpt" not in given):
-        raise ValueError(f"--expert takes cpt=DIR, and instruct-cpt=DIR beside it, got {', '.join(given)}")
+    if set(given) - {"cpt", "instruct-cpt", "cpt-tuned"} or (given and "cpt" not in given):
+        raise ValueError(
+            f"--expert takes cpt=DIR, and instruct-cpt=DIR and cpt-tuned=DIR beside it, got {', '.join(given)}"
+        )
     if cpt_rate <= 0:
         raise ValueError(f"--cpt-rate must be more than 0, got {cpt_rate:g}")
     tokenizer = cache(lambda: instruct.tokenizer)
@@ -190,21 +194,22 @@ def users_family(
         learnt = exam.right(model, "new") if "new" in exam.prompts else exam.foreseen(model, "text")
         return {"followed": followed, "learnt": learnt, "loss on your text": exam.losses(model, "text")}
 
-    full: tuple[int, ...] = (STEPS,)
+    def moved() -> Callable[[int], Any] | None:
+        if "cpt" not in given:
+            return trained(instruct)
+        return (lambda steps: given["instruct-cpt"].model) if "instruct-cpt" in given else None
+
     return Family(
-        lambda: base.model,
-        lambda: instruct.model,
-        (lambda steps: given["cpt"].model) if "cpt" in given else trained(base),
-        (lambda steps: given["instruct-cpt"].model)
-        if "instruct-cpt" in given
-        else None
-        if "cpt" in given
-        else trained(instruct),
-        None,
-        partial(score, 0),
-        partial(score, 1),
-        lambda model: exams()[1].losses(model, "prose"),
-        full if "cpt" in given else (STEPS // 4, STEPS // 2, STEPS),
+        base=lambda: base.model,
+        instruct=lambda: instruct.model,
+        grown=(lambda steps: given["cpt"].model) if "cpt" in given else trained(base),
+        moved=moved(),
+        sibling=None,
+        validation=partial(score, 0),
+        test=partial(score, 1),
+        old=lambda model: exams()[1].losses(model, "prose"),
+        retuned=(lambda: given["cpt-tuned"].model) if "cpt-tuned" in given else None,
+        steps=(STEPS,) if "cpt" in given else (STEPS // 4, STEPS // 2, STEPS),
     )
 
 
@@ -259,8 +264,9 @@ def continuing(
     Args:
         base: your model before instruction tuning; left out, all is measured on the embedded family.
         instruct: your model after it, with its tokenizer.
-        expert: cpt=DIR, your base after continued pre-training, and instruct-cpt=DIR, the instruct model after it;
-            left out, both are trained here on half of the text, which suits small models.
+        expert: cpt=DIR, your base after continued pre-training, instruct-cpt=DIR, the instruct model after it, and
+            cpt-tuned=DIR, the former after instruction tuning in earnest; without any of them the first two are
+            trained here on half of the text, which suits small models.
         text: of your new domain; the other half of it is judged.
         questions: your JSON Lines of prompt and answer, half of them for choosing the scale; those of the task "new"
             ask for what the pre-training brought. Left out, twenty instructions about the form of an answer are given.
@@ -304,6 +310,9 @@ def _under(replay: str, family: Family, scales: tuple[float, ...], seed: int) ->
         for steps in reversed(family.steps):
             work = partial(grown, family.instruct, family.moved, steps)
             yield measure("instruct+cpt", work, replay=replay, steps=steps)
+    if family.retuned is not None:
+        tuned_again = family.retuned
+        yield measure("base+cpt+tuning", lambda: family.test(tuned_again()), replay=replay)
     without = {"residual of a sibling"} if family.sibling is None else set()
     without |= {"wise-ft"} if family.moved is None else set()
     for method in SCALED:
@@ -322,8 +331,14 @@ def _growth(after: Items, before: Items) -> Items:
 
 
 @check("instruction-residual", seeds=3)
-def retuning(*, seed: int = 0) -> Iterator[Measurement]:
-    """What real instruction tuning after continued pre-training gives, and costs: the reference, on the embedded family."""
+def retuning(base: CausalLM | None = None, *, seed: int = 0) -> Iterator[Measurement]:
+    """What instruction tuning in earnest after continued pre-training gives, and costs: the reference.
+
+    Args:
+        base: your model before instruction tuning; with it nothing is tuned here.
+    """
+    if base is not None:
+        return
 
     def again(replay: str) -> dict[str, Any]:
         return scores(opened(retuned(replay, seed)), world_exam().halves()[1])
@@ -401,27 +416,27 @@ RULES: list[Rule] = [
     ja="従来の指示への追従と新しい事実の習得",
 )
 def followed_against_learnt(rows: Rows) -> Any:
-    """Every method's curve over its scale, without replay on the left and with replay on the right."""
+    """Every method's curve over its scale and every model by itself, one picture per condition."""
     from matplotlib.figure import Figure
 
-    held = rows.where(check=CHECK)
-    if not len(held):
+    levels = rows.where(check=CHECK).levels("replay")
+    if not levels:
         return None
-    made = Figure(figsize=(9, 4.2))
-    for axes, replay in zip(made.subplots(1, 2, sharey=True), MIXTURES, strict=True):
-        own = held.where(replay=replay)
-        for method in ("base", "instruct", "base+cpt", "instruct+cpt"):
-            axes.plot(
-                own.where(method=method).mean("followed"), own.where(method=method).mean("learnt"), "s", label=method
-            )
-        for method in SCALED:
+    made = Figure(figsize=(1 + 4 * len(levels), 4.2))
+    for axes, replay in zip(made.subplots(1, len(levels), sharey=True, squeeze=False)[0], levels, strict=True):
+        own = rows.where(replay=replay)
+        for method in own.methods:
             curve = own.where(method=method, part="curve")
+            whole = own.where(method=method)
             points = [curve.where(scale=s) for s in curve.levels("scale")]
-            axes.plot([p.mean("followed") for p in points], [p.mean("learnt") for p in points], "o-", label=method)
-        axes.set_title(f"{replay} replay")
+            points = points or [whole.where(steps=s) for s in whole.levels("steps")] or [whole]
+            across, up = ([point.mean(metric) for point in points] for metric in QUESTIONS)
+            line = "s-" if len(curve) == 0 else "o--" if method in CONTROLS else "o-"
+            axes.plot(across, up, line, label=method)
+        axes.set_title(f"replay: {replay}")
         axes.set_xlabel("old instructions followed")
     made.axes[0].set_ylabel("new facts learnt")
-    made.axes[1].legend(fontsize="x-small")
+    made.axes[-1].legend(fontsize="x-small")
     return made
 
 

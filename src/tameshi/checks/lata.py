@@ -8,7 +8,7 @@ judged on the other half.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -430,21 +430,43 @@ RULES: list[Rule] = [
 
 @figure("lata", en="Accuracy and loss over the scale", ja="スケールに対する正答率と損失")
 def curves(rows: Rows) -> Any:
-    """Every method's curve: mean accuracy to the right, loss upwards, one point per scale."""
+    """Every method's curve, one point per scale, beside the models that were merged, each by itself."""
+    held = rows.where(check="merges")
+    made = _curves(held, METHODS, ("accuracy", "loss"), ("accuracy", "loss (nats)"))
+    if made is not None:
+        for method in held.where(part="alone").methods:
+            own = held.where(method=method, part="alone")
+            made.axes[0].plot(own.mean("accuracy"), own.mean("loss"), "ks")
+            made.axes[0].annotate(method, (own.mean("accuracy"), own.mean("loss")), fontsize="small")
+    return made
+
+
+@figure("lata", en="What is left of the skill taken away, and of the rest", ja="忘れさせた技能と残りの技能の正答率")
+def left_over(rows: Rows) -> Any:
+    """Every method's curve, one point per scale, beside the model that it starts from."""
+    held = rows.where(check="forgetting")
+    made = _curves(held, TAKING, ("remembered", "kept"), ("the skill taken away", "the other skills"))
+    if made is not None:
+        start = held.where(method="start")
+        made.axes[0].plot(start.mean("remembered"), start.mean("kept"), "ks")
+        made.axes[0].annotate("start", (start.mean("remembered"), start.mean("kept")), fontsize="small")
+    return made
+
+
+def _curves(rows: Rows, methods: Iterable[str], metrics: tuple[str, str], labels: tuple[str, str]) -> Any:
     from matplotlib.figure import Figure
 
-    held = rows.where(check="merges", part="curve")
+    held = rows.where(part="curve")
     if not len(held):
         return None
     made = Figure(figsize=(7, 4.5))
     axes = made.subplots()
-    for method in METHODS:
-        own = held.where(method=method)
-        points = [(own.where(scale=s).mean("accuracy"), own.where(scale=s).mean("loss")) for s in own.levels("scale")]
-        dashed = "--" if method in WITHOUT_SKILL else "-"
-        axes.plot([p[0] for p in points], [p[1] for p in points], dashed, marker="o", label=method)
-    axes.set_xlabel("accuracy")
-    axes.set_ylabel("loss (nats)")
+    for method in methods:
+        points = [held.where(method=method, scale=scale) for scale in held.where(method=method).levels("scale")]
+        across, up = ([point.mean(metric) for point in points] for metric in metrics)
+        axes.plot(across, up, "--" if method in WITHOUT_SKILL else "-", marker="o", label=method)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
     axes.legend(fontsize="small")
     return made
 

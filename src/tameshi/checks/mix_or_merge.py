@@ -440,12 +440,23 @@ RULES: list[Rule] = [
 ]
 
 
-@figure("mix-or-merge", en="General answers and refusals", ja="一般的な回答と拒否")
+@figure("mix-or-merge", en="Two objectives: general answers and refusals", ja="二つの目的：一般的な回答と拒否")
 def pareto(rows: Rows) -> Any:
-    """Every merge as a point, the models and mixes beside them."""
+    """Every merge of a general and a safe model as a point, the models and mixes beside them."""
+    return _points(rows.where(check="objectives"))
+
+
+@figure(
+    "mix-or-merge", en="One model per language: general answers and refusals", ja="言語ごとのモデル：一般的な回答と拒否"
+)
+def by_language(rows: Rows) -> Any:
+    """Every merge of one model per language as a point, these models and the mix beside them."""
+    return _points(rows.where(check="languages"))
+
+
+def _points(held: Rows) -> Any:
     from matplotlib.figure import Figure
 
-    held = rows.where(check="objectives")
     if not len(held):
         return None
     made = Figure(figsize=(6.5, 5))

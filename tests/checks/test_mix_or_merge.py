@@ -7,6 +7,9 @@ from tests.merging.families import random_model, relative, save
 
 from tameshi.bench import run_check
 from tameshi.checks import mix_or_merge
+from tameshi.evaluation.provider import rule_model
+from tameshi.nouns import Missing
+from tameshi.specimens.endpoint import Endpoint
 from tameshi.specimens.family import opened
 
 
@@ -86,6 +89,19 @@ def test_models_of_ones_own_are_mixed_merged_and_judged(kind, tmp_path):
     assert {row.method for row in result.rows.where(check="languages")} >= {"mix", "merge", "only en", "only fr"}
     assert len(result.rows.where(check="stages").methods) == 3
     assert all(verdict.n for verdict in result.verdicts.values())
+
+
+def test_a_judge_may_tell_refusals_and_what_it_mumbles_is_missing():
+    def rule(messages, rng):
+        answer = str(messages[-1])
+        verdict = "REFUSED" if "never" in answer else "ANSWERED" if "gladly" in answer else "perhaps"
+        return f"<reason>r</reason>\nAnswer: {verdict}"
+
+    judge = Endpoint.open("specimen:always-yes")
+    judge.__dict__["model"] = rule_model(rule)
+    found = mix_or_merge.by_judge(judge, ["a", "b", "c"], ["never", "gladly", "hm"])
+    assert found[:2] == [1.0, 0.0]
+    assert isinstance(found[2], Missing)
 
 
 def own(place, experts, kind="llama"):

@@ -3,8 +3,7 @@
 import pytest
 from tests.merging.families import random_model, tokenizer
 
-from tameshi.specimens.entities import Prompt
-from tameshi.specimens.exam import continuations, formats_followed, refusals
+from tameshi.specimens.exam import formats_followed
 from tameshi.specimens.format_checks import CHECKS, SUBJECTS
 
 ANSWERS = {
@@ -42,22 +41,6 @@ def test_an_instruction_is_followed_by_one_answer_and_not_by_the_other(check):
 def test_there_are_twenty_of_them_about_two_subjects():
     assert len(CHECKS) == len({check.name for check in CHECKS}) == 20
     assert all(len(check.prompts()) == len(SUBJECTS) == 2 for check in CHECKS)
-
-
-def test_a_continuation_does_not_depend_on_the_prompts_beside_it():
-    model, words = random_model(seed=3), tokenizer()
-    prompts = [Prompt((1, 5, 6), (), "a"), Prompt((1, 7), (), "a"), Prompt((1, 9, 8, 7, 6), (), "a")]
-    together = continuations(model, words, prompts, longest=6)
-    assert together == [continuations(model, words, [prompt], longest=6)[0] for prompt in prompts]
-    assert all(together)
-
-
-def test_a_refusal_is_told_by_its_wording():
-    model, words = random_model(seed=3), tokenizer()
-    asked = [Prompt((1, 5, 6), (), "a")]
-    said = continuations(model, words, asked, longest=32)[0]
-    assert refusals(model, words, asked, said.split()[0].upper()).values == (1.0,)
-    assert refusals(model, words, asked, "sorry").values == (0.0,)
 
 
 def test_a_model_of_random_words_follows_few_instructions():

@@ -8,6 +8,7 @@ verdict. Each method that has a scale chooses it on a validation half of the que
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -62,6 +63,7 @@ SIBLING = Tuning("instruct-early", "entities-early", "instruct", steps=400, rate
 MIXTURES = {"without": "new facts", "with": "new facts with replay"}
 QUESTIONS = {"followed": "known", "learnt": "new"}  # metric -> task: instructions about old facts, and about new ones
 PROSE = 40  # documents of English prose on which a model of the user's own shows what it lost
+RANK = 16  # singular directions of every matrix that the low-rank residual keeps
 BATCH = 8  # pieces of the user's text in one step
 
 Model = Callable[[], Any]
@@ -227,6 +229,10 @@ def with_method(method: str, family: Family, scale: float, seed: int) -> Any:
             origin, tuned = base, random_step(base, instruct, seed)
         case "shuffled residual":
             origin, tuned = base, shuffled_step(base, instruct, seed)
+        case "low-rank residual":
+            with tempfile.TemporaryDirectory(prefix="tameshi-") as scratch:
+                saved = InstructionResidual.extract(base, instruct).save(Path(scratch) / "residual", rank=RANK)
+                return InstructionResidual.load(saved).apply(grown, scale).model()
         case "empty residual":
             origin, tuned = base, base
         case "wise-ft":
@@ -243,7 +249,24 @@ def with_method(method: str, family: Family, scale: float, seed: int) -> Any:
 
 
 CONTROLS = ("random residual", "shuffled residual", "empty residual")
-SCALED = ("residual", "residual of a sibling", "wise-ft", "linear", "ties", *CONTROLS)
+SCALED = ("residual", "residual of a sibling", "low-rank residual", "wise-ft", "linear", "ties", *CONTROLS)
+
+
+@check("instruction-residual", seeds=3)
+def retuning(base: CausalLM | None = None, *, seed: int = 0) -> Iterator[Measurement]:
+    """What instruction tuning in earnest after continued pre-training gives, and costs: the reference.
+
+    Args:
+        base: your model before instruction tuning; with it nothing is tuned here.
+    """
+    if base is not None:
+        return
+
+    def again(replay: str) -> dict[str, Any]:
+        return scores(opened(retuned(replay, seed)), world_exam().halves()[1])
+
+    for replay in MIXTURES:
+        yield measure("base+cpt+tuning", partial(again, replay), replay=replay)
 
 
 @check("instruction-residual", seeds=3)
@@ -328,23 +351,6 @@ def _growth(after: Items, before: Items) -> Items:
     pairs = zip(after.values, before.values, strict=True)
     gained = [a - b for a, b in pairs if not isinstance(a, Missing) and not isinstance(b, Missing)]
     return Items(gained, after.ids)
-
-
-@check("instruction-residual", seeds=3)
-def retuning(base: CausalLM | None = None, *, seed: int = 0) -> Iterator[Measurement]:
-    """What instruction tuning in earnest after continued pre-training gives, and costs: the reference.
-
-    Args:
-        base: your model before instruction tuning; with it nothing is tuned here.
-    """
-    if base is not None:
-        return
-
-    def again(replay: str) -> dict[str, Any]:
-        return scores(opened(retuned(replay, seed)), world_exam().halves()[1])
-
-    for replay in MIXTURES:
-        yield measure("base+cpt+tuning", partial(again, replay), replay=replay)
 
 
 FULL: dict[str, str | int | float | bool] = {"part": "best", "steps": STEPS}

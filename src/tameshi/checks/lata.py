@@ -269,9 +269,9 @@ def _target(family: Family, label: str) -> Any:
     return family.experts[label] if family.mix is None else family.mix
 
 
-def _forget(family: Family, label: str, scale: float, seed: int) -> Any:
+def _forget(rule: Literal["linear", "threshold"], family: Family, label: str, scale: float, seed: int) -> Any:
     expert = family.experts[label]
-    return LATA().forget(_target(family, label), family.base, family.instruct, expert, scale).model()
+    return LATA(rule).forget(_target(family, label), family.base, family.instruct, expert, scale).model()
 
 
 def _subtract(dealt_by: str | None, family: Family, label: str, scale: float, seed: int) -> Any:
@@ -283,7 +283,8 @@ def _subtract(dealt_by: str | None, family: Family, label: str, scale: float, se
 
 
 TAKING: dict[str, Take] = {
-    "lata": _forget,
+    "lata": partial(_forget, "linear"),
+    "lata-threshold": partial(_forget, "threshold"),  # the paper's rule; it drops nothing where no cosine reaches 0.95
     "task-arithmetic": partial(_subtract, None),
     **{name: partial(_subtract, name) for name in DEALS},
 }

@@ -21,6 +21,7 @@ from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged
 from tameshi.merging.method import METHODS, MergeMethod, merge_method
 from tameshi.merging.mix_vs_merge import MixVsMerge
+from tameshi.merging.scorers import ExactMatch, RefusalRate
 from tameshi.merging.slerp import multi_slerp, slerp, slerp_delta
 from tameshi.merging.task_arithmetic import add, difference, task_arithmetic, transplant
 from tameshi.merging.ties import ties
@@ -33,10 +34,12 @@ __all__ = [
     "LATA",
     "METHODS",
     "DoesNotFit",
+    "ExactMatch",
     "InstructionResidual",
     "MergeMethod",
     "Merged",
     "MixVsMerge",
+    "RefusalRate",
     "TRLTuning",
     "Weights",
     "add",

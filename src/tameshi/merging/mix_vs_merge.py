@@ -1,6 +1,7 @@
 """Mix data or merge models: the experiment of arXiv:2410.10801 on objectives and scorers of your own.
 
-    MixVsMerge("path/base", {"general": examples0, "safety": examples1}).run(scores={"general": score0, "safety": score1})
+    scores = {"general": ExactMatch(tokenizer, questions), "safety": RefusalRate(tokenizer, requests)}
+    MixVsMerge("path/base", {"general": examples, "safety": refusals}).run(scores=scores).table()
 
 One model is trained on a mix, one per objective on its data alone; the latter are merged by every method at every setting of a
 grid. Settings are chosen on the validation scores and reported on the test scores, the mix's share like the merges' weights.
@@ -11,15 +12,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from tameshi.merging.merge import merge
 from tameshi.merging.method import method_named
+from tameshi.merging.scorers import Half
 from tameshi.merging.tuning import TRLTuning
 
-Half = Literal["validation", "test"]
 Train = Callable[[Any, Sequence[Any]], Any]
 Score = Callable[[Any, Half], float]
 
@@ -138,7 +139,8 @@ class MixVsMerge:
         Args:
             train: (base, examples) -> a new model; it must leave the base as it is. None for TRL: `SFTTrainer`, or
                 `DPOTrainer` where examples are preferences, as `TRLTuning` sets them up.
-            scores: objective -> scorer of (model, "validation" or "test"); higher is better.
+            scores: objective -> scorer of (model, "validation" or "test"), like `ExactMatch` and `RefusalRate`; higher
+                is better.
 
         Raises:
             ValueError: there are no scorers.

@@ -113,7 +113,7 @@ def document_losses(model: PreTrainedModel, ids: Tensor) -> list[float]:
     with one_thread():
         return [
             float(loss)
-            for part in ids.to(model.device).split(at_once(ids.shape[1]))
+            for part in ids.to(model.device).split(_at_once(ids.shape[1]))
             for loss in token_losses(model, *documents(part)).double().mean(dim=1)
         ]
 
@@ -133,7 +133,7 @@ def answers_right(model: PreTrainedModel, prompts: Sequence[Prompt]) -> list[flo
 
     It does so exactly if every token of the answer is the likeliest after the ones before; one pass suffices.
     """
-    count = at_once(max(len(p.tokens) + len(p.answer) for p in prompts))
+    count = _at_once(max(len(p.tokens) + len(p.answer) for p in prompts))
     right: list[float] = []
     for start in range(0, len(prompts), count):
         ids, labels = (part.to(model.device) for part in padded(prompts[start : start + count]))
@@ -144,7 +144,7 @@ def answers_right(model: PreTrainedModel, prompts: Sequence[Prompt]) -> list[flo
     return right
 
 
-def at_once(length: int) -> int:
+def _at_once(length: int) -> int:
     """How many sequences of a length are read in one pass: the logits of a large vocabulary take room."""
     return max(1, READ_AT_ONCE // length)
 

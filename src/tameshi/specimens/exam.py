@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from tameshi.merging.scorers import continuations, prompt_tokens
 from tameshi.nouns import Items, Missing
 from tameshi.specimens.entities import IGNORED, Prompt
-from tameshi.specimens.entity_models import answers_right, at_once, document_losses, tokens_foreseen
+from tameshi.specimens.entity_models import answers_right, document_losses, tokens_foreseen
 from tameshi.specimens.format_checks import CHECKS
 from tameshi.specimens.texts import Texts
 
@@ -128,9 +129,9 @@ class Exam:
 
 
 def mean_of(items: Items) -> float:
-    """Mean of the values; an exam leaves none missing."""
+    """Mean of the values that are there; minus infinity if none is, so that nothing is chosen for it."""
     values = [value for value in items.values if not isinstance(value, Missing)]
-    return sum(values) / len(values)
+    return sum(values) / len(values) if values else -math.inf
 
 
 def together(parts: Iterable[Items]) -> Items:
@@ -163,17 +164,6 @@ def users_exam(questions: Questions, texts: Texts | None, tokenizer: Any, limit:
     return Exam(prompts, {"texts": documents_of(texts, tokenizer)[:limit]} if texts is not None else {})
 
 
-def prompt_tokens(tokenizer: Any, asked: str) -> list[int]:
-    """A prompt as a user's turn, in the tokenizer's chat template where it has one."""
-    if not tokenizer.chat_template:
-        found: list[int] = tokenizer(asked)["input_ids"]
-        return found
-    message = [{"role": "user", "content": asked}]
-    turn = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-    templated: list[int] = tokenizer(turn, add_special_tokens=False)["input_ids"]
-    return templated
-
-
 def documents_of(texts: Texts, tokenizer: Any) -> list[torch.Tensor]:
     """Texts in pieces of at most 256 tokens, (length,) int64 each.
 
@@ -189,19 +179,9 @@ def documents_of(texts: Texts, tokenizer: Any) -> list[torch.Tensor]:
     return long_enough
 
 
-def refusals(model: Any, tokenizer: Any, requests: Sequence[Prompt], pattern: str) -> Items:
-    """1 for each request whose continuation matches the regular expression of a refusal, whatever its case, else 0.
-
-    A polite answer that says nothing counts as a refusal if it matches.
-    """
-    told = continuations(model, tokenizer, requests, longest=32)
-    refused = [float(re.search(pattern, answer, re.IGNORECASE) is not None) for answer in told]
-    return Items(refused, [f"harmful {i}" for i in range(len(refused))])
-
-
 def formats_followed(model: Any, tokenizer: Any, subject: int) -> Items:
     """1 for each of the twenty instructions about form that an answer about the subject follows, else 0."""
-    asked = [Prompt(tuple(prompt_tokens(tokenizer, each.prompts()[subject])), (), each.name) for each in CHECKS]
+    asked = [prompt_tokens(tokenizer, each.prompts()[subject]) for each in CHECKS]
     told = continuations(model, tokenizer, asked, longest=160)
     return Items([each.followed(answer) for each, answer in zip(CHECKS, told, strict=True)], [c.name for c in CHECKS])
 
@@ -212,20 +192,3 @@ def as_batch(pieces: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor
     labels = torch.nn.utils.rnn.pad_sequence(list(pieces), batch_first=True, padding_value=IGNORED)
     labels[:, 0] = IGNORED
     return ids, labels
-
-
-@torch.no_grad()
-def continuations(model: Any, tokenizer: Any, prompts: Sequence[Prompt], *, longest: int) -> list[str]:
-    """What greedy decoding says to each prompt, in at most `longest` tokens, special ones left out."""
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    length = max(len(prompt.tokens) for prompt in prompts)
-    count = at_once(length + longest)
-    settings = {"max_new_tokens": longest, "do_sample": False, "pad_token_id": padding}
-    answers: list[str] = []
-    for start in range(0, len(prompts), count):
-        part = [prompt.tokens for prompt in prompts[start : start + count]]
-        ids = torch.tensor([(*(padding,) * (length - len(tokens)), *tokens) for tokens in part])
-        seen = torch.tensor([(*(0,) * (length - len(tokens)), *(1,) * len(tokens)) for tokens in part])
-        told = model.generate(input_ids=ids.to(model.device), attention_mask=seen.to(model.device), **settings)
-        answers += tokenizer.batch_decode(told[:, length:], skip_special_tokens=True)
-    return answers

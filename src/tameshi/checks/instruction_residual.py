@@ -257,7 +257,8 @@ def retuning(base: CausalLM | None = None, *, seed: int = 0) -> Iterator[Measure
     """What instruction tuning in earnest after continued pre-training gives, and costs: the reference.
 
     Args:
-        base: your model before instruction tuning; with it nothing is tuned here.
+        base: your model before instruction tuning; left out, all is measured on the embedded family, which alone is
+            tuned again.
     """
     if base is not None:
         return

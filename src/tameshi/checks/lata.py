@@ -227,6 +227,7 @@ def merges(
         base: the model before fine-tuning.
         instruct: your instruction-tuned model, with its tokenizer.
         expert: your experts, NAME=DIR; one named mix, trained on the data of all, is the reference and is not merged.
+            The task of the questions that has an expert's name is also taken away: from mix, or else from the expert.
         text: your text, for the loss.
         questions: your JSON Lines of prompt and answer (and task), half of them for choosing scales.
         scales: that every method may choose from.

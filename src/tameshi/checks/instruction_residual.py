@@ -167,6 +167,8 @@ def users_family(
         )
     if cpt_rate <= 0:
         raise ValueError(f"--cpt-rate must be more than 0, got {cpt_rate:g}")
+    if questions is not None:
+        questions.by_task(limit)
     tokenizer = cache(lambda: instruct.tokenizer)
     pieces = cache(lambda: documents_of(text, tokenizer())[:limit])
 
@@ -183,11 +185,14 @@ def users_family(
 
     @cache
     def exams() -> tuple[Exam, Exam]:
-        asked = {} if questions is None else dict(users_exam(questions, None, tokenizer(), limit).prompts)
-        prose = documents_of(Texts.of("prose", corpora.texts("prose", limit=PROSE)), tokenizer())[:PROSE]
-        validation, test = Exam(asked, {}).halves()
-        shown = {"text": pieces()[1::2], "prose": prose}
-        return Exam(validation.prompts, shown), Exam(test.prompts, shown)
+        asked = {} if questions is None else users_exam(questions, None, tokenizer(), limit).prompts
+        prose = documents_of(Texts.of("prose", corpora.texts("prose", limit=PROSE)), tokenizer())[: 2 * PROSE]
+        judged = pieces() if "cpt" in given else pieces()[1::2]
+        if len(judged) < 2:
+            raise ValueError(
+                f"{text.name} has {len(pieces())} pieces of two or more tokens; half of them judge, and two must"
+            )
+        return Exam(asked, {"text": judged, "prose": prose}).halves()
 
     def score(half: int, model: Any) -> dict[str, Any]:
         exam = exams()[half]

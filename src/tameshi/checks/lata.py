@@ -112,6 +112,7 @@ def users_family(
     merged = [name for name in expert or () if name != "mix"]
     if instruct is None or expert is None or not merged or text is None or questions is None:
         raise ValueError("your own --base needs --instruct, --expert NAME=DIR, --text and --questions beside it")
+    questions.by_task(limit)
 
     @cache
     def family() -> Family:
@@ -319,7 +320,7 @@ def forgetting(
     if base.is_specimen:
         labels: list[str] = ["code"]
     else:
-        tasks = questions.tasks if questions is not None else ()
+        tasks = questions.by_task(limit) if questions is not None else {}
         labels = [name for name in expert or () if name in tasks and len(tasks) > 1 and name != "mix"]
     if not labels:
         reason = "no expert has the name of a task of the questions beside which there is another"

@@ -10,6 +10,7 @@ its three shares.
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def users_scores(
     """(validation, test) scorers: exact answers, refusals, and the loss on a text if there is one."""
     asked = users_exam(questions, text, tokenizer, limit)
     general = [prompt for prompts in asked.prompts.values() for prompt in prompts]
-    requests = [told for _, told, _ in harmful.questions][:limit]
+    requests = [told for told, _ in itertools.chain(*harmful.by_task(limit).values())]
     count = min(len(general), len(requests))
     halves = Exam({"general": general[:count]}, asked.documents).halves()
 
@@ -221,6 +222,7 @@ def users_cast(
         re.compile(refusal)
     except re.error as error:
         raise ValueError(f"--refusal takes a regular expression, and {refusal!r} is none: {error}") from error
+    questions.by_task(limit)
     given = {"start": base, **({"instruct": instruct} if instruct is not None else {})}
     given |= {name: model for name, model in expert.items() if name in ROLES}
     asker = base if instruct is None else instruct

@@ -38,10 +38,22 @@ class Questions:
     fingerprint: str
     questions: tuple[tuple[str, str, str], ...]
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Every task once, in the order of the file."""
-        return tuple(dict.fromkeys(task for task, _, _ in self.questions))
+    def by_task(self, limit: int | None = None) -> dict[str, list[tuple[str, str]]]:
+        """Task -> (prompt, answer), in the order of the file.
+
+        Raises:
+            ValueError: a task has a single question, of which no half can be made.
+        """
+        found: dict[str, list[tuple[str, str]]] = {}
+        for task, asked, answer in self.questions[:limit]:
+            found.setdefault(task, []).append((asked, answer))
+        for task, asked_of in found.items():
+            if len(asked_of) < 2:
+                raise ValueError(
+                    f"the task {task!r} of {self.name} has one question{'' if limit is None else ' within --limit'}; "
+                    "a validation and a test half need two"
+                )
+        return found
 
     @classmethod
     def open(cls, address: str, *, device: str = "cpu", dtype: str = "auto", online: bool = False) -> Self:
@@ -144,23 +156,18 @@ def together(parts: Iterable[Items]) -> Items:
 
 
 def users_exam(questions: Questions, texts: Texts | None, tokenizer: Any, limit: int | None = None) -> Exam:
-    """The user's questions and texts in a model's tokens; prompts go through its chat template where it has one.
-
-    Texts are read in documents of at most 256 tokens.
-
-    Raises:
-        ValueError: a task with a single question, or a text of a single token, which no half can be spared of.
-    """
-    prompts: dict[str, list[Prompt]] = {}
-    for task, asked, answer in questions.questions[:limit]:
-        told = tokenizer(answer, add_special_tokens=False)["input_ids"]
-        prompts.setdefault(task, []).append(Prompt(tuple(prompt_tokens(tokenizer, asked)), tuple(told), task))
-    for task, asked_of in prompts.items():
-        if len(asked_of) < 2:
-            raise ValueError(
-                f"the task {task!r} of {questions.name} has one question{'' if limit is None else ' within --limit'}; "
-                "a validation and a test half need two"
+    """The user's questions and texts in a model's tokens; prompts go through its chat template where it has one."""
+    prompts = {
+        task: [
+            Prompt(
+                tuple(prompt_tokens(tokenizer, asked)),
+                tuple(tokenizer(answer, add_special_tokens=False)["input_ids"]),
+                task,
             )
+            for asked, answer in asked_of
+        ]
+        for task, asked_of in questions.by_task(limit).items()
+    }
     return Exam(prompts, {"texts": documents_of(texts, tokenizer)[:limit]} if texts is not None else {})
 
 

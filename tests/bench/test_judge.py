@@ -417,6 +417,13 @@ def test_the_part_that_decides_speaks_for_the_whole():
     assert found.p == pytest.approx(max(part.p for part in found.parts))
 
 
+def test_conditions_that_come_out_differently_are_named_each():
+    differing, alike = (one(replace(BEATS, each=("cap",)), at_caps(*gains)) for gains in ((1, 0), (1, 1)))
+    assert "(cap = 0: holds; cap = 1: inconclusive)" in differing.why["en"]
+    assert "（cap = 0：成立、cap = 1：判定不能）" in differing.why["ja"]
+    assert "cap = 0: holds" not in alike.why["en"]
+
+
 def test_a_condition_that_was_lost_for_the_method_keeps_the_claim_open():
     rows = [r for r in at_caps(1, 1) if not (r.method == "new" and r.conditions["cap"] == 1)]
     found = one(replace(BEATS, each=("cap",)), rows)

@@ -1,7 +1,7 @@
-"""The check of LATA can fail: with a broken method its claims read so. Fine-tunings are shortened, and made once."""
+"""The check of LATA can fail: with a broken method its claims read so. Fine-tunings are made once."""
 
 import pytest
-import torch
+from tests.merging.families import random_model, relative, save
 
 from tameshi.bench import run_check
 from tameshi.checks import lata
@@ -24,11 +24,22 @@ def run(only, **options):
     return run_check("lata", seeds=1, only=only, **options)
 
 
-def test_a_method_that_adds_nothing_loses_on_accuracy(monkeypatch):
-    monkeypatch.setitem(lata.METHODS, "lata", lambda fam, scale, seed: fam.base)
-    result = run("merges", scales=(0.5, 0.8))
+def test_merges_of_zeros_lose_on_accuracy_and_on_perplexity(monkeypatch):
+    for name in ("lata", *lata.CONTROLS):  # of the loss, controls that stay near the base have less than any merge
+        honest = lata.METHODS[name]
+        monkeypatch.setitem(lata.METHODS, name, lambda *a, honest=honest: _zeroed(honest(*a)))
+    result = run("merges", scales=(0.5,))
     assert not [row.error for row in result.rows if row.error]
     assert result.verdicts["C1"].outcome == "fails"
+    assert result.verdicts["C2"].outcome == "fails"
+    shown = {text.get_text() for text in lata.curves.function(result.rows).axes[0].texts}
+    assert shown == {"base", "instruct", "math", "code", "mix"}
+
+
+def _zeroed(model):
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    return model
 
 
 def test_a_method_that_forgets_everything_keeps_nothing(monkeypatch):
@@ -37,8 +48,11 @@ def test_a_method_that_forgets_everything_keeps_nothing(monkeypatch):
             return merge({"e": expert}, method="transplant", base=pre, target=target, weights=-3.0)
 
     monkeypatch.setattr(lata, "LATA", Broken)
-    parts = run("forgetting", scales=(0.5,)).verdicts["C3"].parts
-    assert [part.outcome for part in parts[:2]] == ["holds", "fails"]
+    result = run("forgetting", scales=(0.5,))
+    verdict = result.verdicts["C3"]
+    assert verdict.outcome == "fails"
+    assert [part.outcome for part in verdict.parts[:2]] == ["holds", "fails"]
+    assert lata.left_over.function(result.rows) is not None
 
 
 def test_cosines_that_rise_with_depth_are_not_read_as_falling(monkeypatch):
@@ -49,7 +63,7 @@ def test_cosines_that_rise_with_depth_are_not_read_as_falling(monkeypatch):
             return {n: rising.get(n, v) for n, v in found.items()}
 
     monkeypatch.setattr(lata, "LATA", Turned)
-    assert run("similarity").verdicts["C4"].outcome in ("fails", "inconclusive")
+    assert run("similarity").verdicts["C4"].outcome == "fails"
 
 
 def test_the_same_seed_gives_the_same_rows():
@@ -63,37 +77,41 @@ def test_every_figure_draws(tmp_path):
     assert lata.curves.function(result.rows) is None
 
 
-def test_models_of_ones_own_are_merged_and_judged(tmp_path):
-    questions = tmp_path / "q.jsonl"
-    questions.write_text(
-        "".join(f'{{"prompt": "plain entity{i} attribute0", "answer": "value1 <end>"}}\n' for i in range(8))
-    )
-    text = tmp_path / "t.txt"
-    text.write_text("entity1 attribute1 value1 .\n\n\nentity2 attribute1 value2 .\n\n\nfiller1 filler2 filler3")
-    folders = {n: str(t.folder()) for n, t in tunings().items()}
-    result = run_check(
-        "lata",
-        seeds=1,
-        only="merges",
-        base=str(family.SHIPPED / "entities-skilled"),
-        instruct=folders["inst"],
-        expert={"math": folders["math"], "code": folders["code"]},
-        text=str(text),
-        questions=str(questions),
-        scales=(0.5,),
-    )
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_models_of_ones_own_are_merged_forgotten_and_judged(kind, tmp_path):
+    given = own(tmp_path, kind)
+    result = run_check("lata", seeds=1, scales=(0.5, 1.0), **given)
     assert not [row.error for row in result.rows if row.error]
-    assert len(result.rows.where(method="lata", part="best").numbers("accuracy")) == 4
+    assert len(result.rows.where(check="merges", method="lata", part="best").numbers("accuracy")) == 4
+    assert {row.conditions.get("expert") for row in result.rows.where(check="forgetting")} == {"math"}
+    for method in lata.TAKING:
+        best = result.rows.where(check="forgetting", method=method, part="best")
+        assert len(best.numbers("remembered")) == len(best.numbers("kept")) == 2
+    assert all(verdict.outcome != "out of reach here" for verdict in result.verdicts.values())
 
 
-def tunings():
-    def tuned(name, mixture):
-        return family.Tuning(name, "entities-skilled", mixture, steps=300, rate=4e-4, batch=48, seed=0)
+def test_without_a_task_by_an_experts_name_nothing_can_be_forgotten(tmp_path):
+    given = own(tmp_path, "llama")
+    given["expert"] = {"code": given["expert"]["code"]}
+    (row,) = run_check("lata", seeds=1, only="forgetting", **given).rows
+    assert "no expert has the name of a task" in row.values["remembered"].reason
 
+
+def own(place, kind):
+    """Folders of a tiny random family, questions on two tasks, a text."""
+    base = random_model(kind)
+    models = {"base": base, "instruct": relative(base, 1), "math": relative(base, 2), "code": relative(base, 3)}
+    folders = {name: str(save(model, place / name, words=40)) for name, model in models.items()}
+    questions, text = place / "q.jsonl", place / "t.txt"
+    asked = [(task, f"w{i} w{i + 1}") for task in ("math", "other") for i in range(4)]
+    questions.write_text("".join(f'{{"prompt": "{p}", "answer": "w3", "task": "{task}"}}\n' for task, p in asked))
+    text.write_text("w1 w2 w3\n\n\nw4 w5 w6")
+    experts = {"math": folders["math"], "code": folders["code"]}
     return {
-        "inst": tuned("inst", "questions"),
-        "math": tuned("math", "questions, sums"),
-        "code": tuned("code", "questions, sorts"),
+        **{name: folders[name] for name in ("base", "instruct")},
+        "expert": experts,
+        "questions": str(questions),
+        "text": str(text),
     }
 
 
@@ -108,7 +126,28 @@ def _open(folder):
     return CausalLM.open(str(folder))
 
 
-def test_random_layers_are_the_same_weights_in_another_order():
+def test_models_without_a_base_of_ones_own_are_refused(tmp_path):
+    given = own(tmp_path, "llama")
+    del given["base"]
+    with pytest.raises(ValueError, match="give --base, too"):
+        run_check("lata", seeds=1, **given)
+
+
+def test_a_control_deals_the_same_weights_in_another_order():
     fam = lata.world_family(0)
-    one, two = (lata.by_random_layers(fam, 1.0, seed) for seed in (0, 1))
-    assert not torch.equal(one.state_dict()["lm_head.weight"], two.state_dict()["lm_head.weight"])
+    found = lata.LATA().similarity(fam.base, fam.instruct, fam.experts["code"])
+    honest = lata.LATA().weights(found)
+    for name in ("shuffled-layers", "reversed-layers"):
+        weight = lata.dealt(name, fam, fam.experts["code"], 1.0, 0)
+        given = {layer: weight(f"{layer}.weight") for layer in found}
+        assert sorted(given.values()) == pytest.approx(sorted(honest.values()))
+        assert given != honest
+
+
+def test_identical_models_are_the_base_and_what_instruction_tuning_changed():
+    fam = lata.world_family(0)
+    made = lata.by_equal_models(fam, 0.5, 0).state_dict()
+    for name, tensor in fam.base.state_dict().items():
+        step, change = made[name] - tensor, fam.instruct.state_dict()[name] - tensor
+        cosine = (step * change).sum() / (step.norm() * change.norm())
+        assert float(step.norm()) == 0 or float(cosine) == pytest.approx(1, abs=1e-3)

@@ -3,9 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from tests.merging.families import random_model, relative, save
 
 from tameshi.bench import run_check
 from tameshi.checks import mix_or_merge
+from tameshi.evaluation.provider import rule_model
+from tameshi.nouns import Missing
+from tameshi.specimens.endpoint import Endpoint
 from tameshi.specimens.family import opened
 
 
@@ -41,7 +45,7 @@ def test_merges_that_break_the_model_lose_to_the_mix(monkeypatch):
     verdicts = run("objectives").verdicts
     assert verdicts["C1"].outcome == "fails"
     assert verdicts["C2"].outcome == "fails"
-    assert verdicts["C7"].outcome in ("fails", "inconclusive")
+    assert verdicts["C7"].outcome == "fails"
 
 
 def _zeroed(model):
@@ -56,9 +60,79 @@ def test_one_merge_in_place_of_every_other_is_never_the_best(monkeypatch):
     assert run("objectives").verdicts["C3"].outcome == "fails"
 
 
-def test_languages_and_stages_run():
-    assert {row.method for row in run("languages").rows} >= {"mix", "merge", "only <en>"}
-    assert {row.method for row in run("stages").rows} == {"merge", "prefer, then merge", "merge, then prefer"}
+def test_merges_of_zeros_lose_to_the_mix_of_languages(monkeypatch):
+    monkeypatch.setattr(mix_or_merge, "merged", lambda *a: _zeroed(opened(mix_or_merge.tuned(a[-1], 0.0))))
+    result = run("languages")
+    assert {row.method for row in result.rows} >= {"mix", "merge", "only <en>"}
+    assert result.verdicts["C4"].outcome == "fails"
+    shown = {line.get_label() for line in mix_or_merge.by_language.function(result.rows).axes[0].lines}
+    assert {"mix", "only <en>", "linear", "ties", "merge"} <= shown
+    assert mix_or_merge.pareto.function(result.rows) is None
+
+
+def test_preference_tuning_that_ruins_the_model_helps_nobody(monkeypatch):
+    monkeypatch.setattr(mix_or_merge, "prefer", lambda model, *a, **k: _zeroed(model))
+    verdicts = run("stages").verdicts
+    assert verdicts["C5"].outcome == "fails"
+    assert verdicts["C6"].outcome == "fails"
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_models_of_ones_own_are_mixed_merged_and_judged(kind, tmp_path):
+    names = ("general", "safe", "mix", "general-preferred", "safe-preferred", "merge-preferred", "en", "fr")
+    result = run_check("mix-or-merge", seeds=1, **own(tmp_path, names, kind))
+    assert not [row.error for row in result.rows if row.error]
+    merged = result.rows.where(check="objectives", method="merge", part="best")
+    assert len(merged.numbers("general")) == len(merged.numbers("refused")) == 2
+    assert len(merged.numbers("balance")) == 4
+    assert len(merged.numbers("loss on your text")) == 1
+    assert {row.method for row in result.rows.where(check="languages")} >= {"mix", "merge", "only en", "only fr"}
+    assert len(result.rows.where(check="stages").methods) == 3
+    assert all(verdict.n for verdict in result.verdicts.values())
+
+
+def test_a_judge_may_tell_refusals_and_what_it_mumbles_is_missing():
+    def rule(messages, rng):
+        answer = str(messages[-1])
+        verdict = "REFUSED" if "never" in answer else "ANSWERED" if "gladly" in answer else "perhaps"
+        return f"<reason>r</reason>\nAnswer: {verdict}"
+
+    judge = Endpoint.open("specimen:always-yes")
+    judge.__dict__["model"] = rule_model(rule)
+    found = mix_or_merge.by_judge(judge, ["a", "b", "c"], ["never", "gladly", "hm"])
+    assert found[:2] == [1.0, 0.0]
+    assert isinstance(found[2], Missing)
+
+
+def own(place, experts, kind="llama"):
+    """Folders of tiny random relatives, questions, requests, a text."""
+    base = random_model(kind)
+    folder = {n: str(save(relative(base, i), place / n, words=40)) for i, n in enumerate(experts, 1)}
+    questions, harmful, text = place / "q.jsonl", place / "h.jsonl", place / "t.txt"
+    questions.write_text("".join(f'{{"prompt": "w{i} w{i + 1}", "answer": "w3"}}\n' for i in range(6)))
+    harmful.write_text("".join(f'{{"prompt": "w{i} w9"}}\n' for i in range(4)))
+    text.write_text("w1 w2 w3\n\n\nw4 w5 w6")
+    files = {"questions": str(questions), "harmful": str(harmful), "text": str(text)}
+    return {"base": str(save(base, place / "base", words=40)), "expert": folder, **files}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"harmful": None}, "need --base, --expert NAME=DIR, --questions and --harmful together"),
+        ({"base": None}, "need --base, --expert"),
+        ({"refusal": "("}, "--refusal takes a regular expression"),
+    ],
+)
+def test_half_of_what_is_needed_is_refused(change, message, tmp_path):
+    given = {**own(tmp_path, ("general", "safe")), **change}
+    with pytest.raises(ValueError, match=message):
+        run_check("mix-or-merge", seeds=1, **{name: value for name, value in given.items() if value is not None})
+
+
+def test_one_language_is_nothing_to_merge(tmp_path):
+    with pytest.raises(ValueError, match="needs general=DIR and safe=DIR to merge objectives, or two or more"):
+        run_check("mix-or-merge", seeds=1, **own(tmp_path, ("en",)))
 
 
 def test_the_exam_has_as_many_harmful_as_general_prompts_about_other_entities_in_each_half():

@@ -9,9 +9,9 @@ import torch
 from tameshi.doors.models import causal_lm, look_at
 from tameshi.specimens import family
 from tameshi.specimens.causal_lm import SHIPPED, CausalLM
-from tameshi.specimens.entities import END, HELD_OUT, ID, IGNORED, NEW, WORDS, Prompt, World, padded
+from tameshi.specimens.entities import END, HELD_OUT, ID, IGNORED, KNOWN, NEW, WORDS, Prompt, World, padded
 from tameshi.specimens.entity_models import answers_right, document_losses, fit, fresh_model
-from tameshi.specimens.exam import Exam, Questions, mean_of, users_exam
+from tameshi.specimens.exam import Exam, Questions, Requests, documents_of, mean_of, users_exam
 from tameshi.specimens.family import Tuning, held_out
 from tameshi.specimens.texts import Texts
 
@@ -186,3 +186,50 @@ def test_questions_that_cannot_be_read_are_refused(content, message, tmp_path):
 def test_questions_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(ValueError, match="do not exist"):
         Questions.open(str(tmp_path / "q.jsonl"))
+
+
+def test_a_task_of_one_question_cannot_be_halved(tmp_path):
+    file = tmp_path / "q.jsonl"
+    rows = [{"prompt": f"a{i}", "answer": "b", "task": "one" if i == 0 else "other"} for i in range(5)]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    with pytest.raises(
+        ValueError, match=r"the task 'one' of .* has one question; a validation and a test half need two"
+    ):
+        Questions.open(str(file)).by_task()
+    rows[0]["task"] = "other"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    assert {task: len(asked) for task, asked in Questions.open(str(file)).by_task(limit=3).items()} == {"other": 3}
+
+
+def test_an_empty_answer_is_refused_and_a_request_needs_none(tmp_path):
+    file = tmp_path / "q.jsonl"
+    file.write_text('{"prompt": "a", "answer": ""}\n' * 4)
+    with pytest.raises(ValueError, match="needs the texts prompt and answer"):
+        Questions.open(str(file))
+    assert Requests.open(str(file)).by_task() == {"questions": [("a", "")] * 4}
+
+
+def test_a_long_text_is_read_in_pieces():
+    tokenizer = CausalLM.open("specimen:entities").tokenizer
+    pieces = documents_of(Texts.of("t", ["filler1 " * 600]), tokenizer)
+    assert [len(piece) for piece in pieces] == [256, 256, 88]
+    with pytest.raises(ValueError, match="has 1 pieces of two or more tokens"):
+        documents_of(Texts.of("t", ["filler1 filler2", "filler1"]), tokenizer)
+
+
+def test_the_share_of_tokens_foreseen_is_that_of_the_likeliest_ones():
+    model = CausalLM.open("specimen:entities").model
+    ids = WORLD.chatter(2, draw())
+    foreseen = Exam({}, {"chatter": list(ids)}).foreseen(model, "chatter")
+    likeliest = model(input_ids=ids).logits[:, :-1].argmax(dim=2)
+    assert foreseen.values == tuple(float(v) for v in (likeliest == ids[:, 1:]).double().mean(dim=1))
+
+
+def test_many_prompts_are_answered_as_few_are(monkeypatch):
+    model = CausalLM.open("specimen:entities").model
+    told = WORLD.facts_about((*KNOWN[:10], *NEW[:10]), 30, draw()).tolist()
+    asked = [Prompt(tuple(row[:3]), tuple(row[3:5]), "x") for row in told]
+    whole = answers_right(model, asked)
+    monkeypatch.setattr("tameshi.specimens.entity_models.READ_AT_ONCE", 40)
+    assert answers_right(model, asked) == whole
+    assert 0 < sum(whole) < 30

@@ -67,6 +67,7 @@ def compose(claim: str, parts: Sequence[Judged], labels: Sequence[Words], needed
         outcome=outcome,
         why=wording.join(
             wording.composed({o: count[o] for o in OUTCOMES}, needed, len(parts)),
+            wording.which_parts(labels, [verdict.outcome for verdict in verdicts]),
             wording.parts_together() if outcome == "inconclusive" and open_parts else None,
             wording.within_part(label, chosen.why),
         ),

@@ -273,22 +273,33 @@ def after_holm(p: float, p_holm: float, claims: int) -> Words:
     }
 
 
+OPEN = {
+    "fails": ("fail", "不成立"),
+    "inconclusive": ("inconclusive", "判定不能"),
+    "blind": ("blind", "対照も成立"),
+    "out of reach here": ("out of reach here", "ここでは検証不能"),
+}
+
+
 def composed(outcomes: Mapping[str, int], needed: int, parts: int) -> Words:
     """How the parts came out, and how many had to hold."""
-    names = {
-        "fails": ("fail", "不成立"),
-        "inconclusive": ("inconclusive", "判定不能"),
-        "blind": ("blind", "対照も成立"),
-        "out of reach here": ("out of reach here", "ここでは検証不能"),
-    }
     held = outcomes.get("holds", 0)
-    rest = [(n, *names[outcome]) for outcome, n in outcomes.items() if outcome != "holds" and n]
+    rest = [(n, *OPEN[outcome]) for outcome, n in outcomes.items() if outcome != "holds" and n]
     en = "".join(f", {n} {word}" for n, word, _ in rest)
     ja = "".join(f"、{word} {n}" for n, _, word in rest)
     return {
         "en": f"{held} of {parts} parts hold{en}; {needed} must.",
         "ja": f"{parts} つの部分のうち {held} つが成立{ja}（必要なのは {needed} つ）。",
     }
+
+
+def which_parts(labels: Sequence[Words], outcomes: Sequence[str]) -> Words | None:
+    """The name of each part with its outcome, where they differ and are few."""
+    if len(set(outcomes)) < 2 or len(outcomes) > 6:
+        return None
+    en = [f"{label['en']}: {o}" for label, o in zip(labels, outcomes, strict=True)]
+    ja = [f"{label['ja']}：{'成立' if o == 'holds' else OPEN[o][1]}" for label, o in zip(labels, outcomes, strict=True)]
+    return {"en": f"({'; '.join(en)})", "ja": f"（{'、'.join(ja)}）"}
 
 
 def parts_together() -> Words:

@@ -2,13 +2,13 @@
 
 On the family of the entity world: a base that knows facts, sums and sorting in bare form; an instruct model, an
 expert in sums and one in sorting, each fine-tuned from it; and one model trained on all three kinds of data for
-reference. Every method has its own scale, chosen on a validation half of the questions out of the same six, and is
+reference. Every method has its own scale, chosen on a validation half of the questions out of the same eight, and is
 judged on the other half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -21,27 +21,49 @@ from tameshi.merging import LATA, Merged, merge
 from tameshi.merging.lata import layer_weights
 from tameshi.merging.layers import layer_of
 from tameshi.merging.recipes import read_recipe
-from tameshi.nouns import AllOf, Beats, Items, Measurement, Orders, Reaches, Rows, Rule, apply, check, figure, measure
+from tameshi.nouns import (
+    AllOf,
+    Beats,
+    Items,
+    Measurement,
+    Missing,
+    Orders,
+    Reaches,
+    Rows,
+    Rule,
+    apply,
+    check,
+    figure,
+    measure,
+)
 from tameshi.specimens.causal_lm import CausalLM
 from tameshi.specimens.entities import HELD_OUT, KNOWN, World
-from tameshi.specimens.exam import Exam, Questions, mean_of, users_exam
+from tameshi.specimens.exam import Exam, Questions, mean_of, together, users_exam
 from tameshi.specimens.family import WORLD, Tuning, held_out, opened
 from tameshi.specimens.texts import Texts
 
 SCALES = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5)  # wide enough that no method does best at the end
 TASKS = 100  # questions of each task; half for validation
 FORGOTTEN = 0.1  # accuracy that counts as forgotten
-REMOVED = "sort"  # what `forgetting` takes away
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
-    """The models of a merge, and what they are questioned on."""
+    """The models of a merge, and what they are questioned on.
+
+    Args:
+        base, instruct: before and after instruction tuning.
+        experts: label -> what is merged.
+        mix: trained on all data at once, for reference; None where there is none.
+        skills: expert -> the task that it is good at, for those whose task is asked.
+        validation, test: the halves of the exam.
+    """
 
     base: Any
     instruct: Any
     experts: Mapping[str, Any]
     mix: Any
+    skills: Mapping[str, str]
     validation: Exam
     test: Exam
 
@@ -70,37 +92,89 @@ def world_family(seed: int) -> Family:
 
     validation, test = world_exam(seed).halves()
     experts = {"math": tuned("math", "questions, sums"), "code": tuned("code", "questions, sorts")}
-    base, instruct = opened("entities-skilled"), tuned("inst", "questions")
-    return Family(base, instruct, experts, tuned("mix", "questions, sums, sorts"), validation, test)
+    base, instruct, mix = opened("entities-skilled"), tuned("inst", "questions"), tuned("mix", "questions, sums, sorts")
+    return Family(base, instruct, experts, mix, {"code": "sort"}, validation, test)
+
+
+def users_family(
+    base: CausalLM,
+    instruct: CausalLM | None,
+    expert: Mapping[str, CausalLM] | None,
+    text: Texts | None,
+    questions: Questions | None,
+    limit: int | None,
+) -> Callable[[], Family]:
+    """The user's family, opened when it is asked for.
+
+    Raises:
+        ValueError: something of it is not given.
+    """
+    merged = [name for name in expert or () if name != "mix"]
+    if instruct is None or expert is None or not merged or text is None or questions is None:
+        raise ValueError("your own --base needs --instruct, --expert NAME=DIR, --text and --questions beside it")
+    questions.by_task(limit)
+
+    @cache
+    def family() -> Family:
+        validation, test = users_exam(questions, text, instruct.tokenizer, limit).halves()
+        experts = {name: expert[name].model for name in merged}
+        skills = {name: name for name in merged if name in test.prompts and len(test.prompts) > 1}
+        mix = expert["mix"].model if "mix" in expert else None
+        return Family(base.model, instruct.model, experts, mix, skills, validation, test)
+
+    return family
+
+
+def family_of(
+    base: CausalLM,
+    instruct: CausalLM | None,
+    expert: Mapping[str, CausalLM] | None,
+    text: Texts | None,
+    questions: Questions | None,
+    limit: int | None,
+    seed: int,
+) -> Callable[[], Family]:
+    """The embedded family, or the user's.
+
+    Raises:
+        ValueError: a base of the user's own without the rest, or the rest without a base.
+    """
+    if not base.is_specimen:
+        return users_family(base, instruct, expert, text, questions, limit)
+    if base.name != "specimen:entities-skilled" or instruct or expert or text or questions:
+        raise ValueError("the embedded family belongs to specimen:entities-skilled; give --base, too, for your models")
+    return partial(world_family, seed)
 
 
 Merge = Callable[[Family, float, int], Any]
 
 
-def by_random_layers(family: Family, scale: float, seed: int) -> Any:
-    """Control: the weights of the linear rule, dealt to the layers at random."""
-    return _dealt(family, scale, lambda similar, draw: torch.rand(len(similar), generator=draw).tolist(), seed)
+def by_equal_models(family: Family, scale: float, seed: int) -> Any:
+    """Control: LATA on identical models, the instruct model in the place of every expert."""
+    same = dict.fromkeys(family.experts, family.instruct)
+    return LATA().merge(family.base, family.instruct, same, scale).model()
 
 
-def by_reversed_layers(family: Family, scale: float, seed: int) -> Any:
-    """Control: the most similar layers kept, the least similar dropped."""
-    return _dealt(family, scale, lambda similar, draw: [-s for s in similar], seed)
+Deal = Callable[[list[float], torch.Generator], list[float]]  # cosines of the layers -> a weight for each
+DEALS: Mapping[str, Deal] = {
+    "random-layers": lambda similar, draw: torch.rand(len(similar), generator=draw).tolist(),
+    "shuffled-layers": lambda similar, draw: layer_weights(torch.rand(len(similar), generator=draw).tolist()),
+    "reversed-layers": lambda similar, draw: layer_weights([-s for s in similar]),
+}
+"""Controls: random weights; those of the linear rule in another order; those of the most similar kept instead."""
 
 
-def _dealt(
-    family: Family, scale: float, similarity: Callable[[list[float], torch.Generator], list[float]], seed: int
-) -> Any:
-    draw = torch.Generator().manual_seed(seed)
-    weights = {}
-    for label, expert in family.experts.items():
-        found = LATA().similarity(family.base, family.instruct, expert)
-        kept = dict(zip(found, layer_weights(similarity(list(found.values()), draw)), strict=True))
-        weights[label] = partial(_of_layer, kept, scale)
+def dealt(name: str, family: Family, expert: Any, scale: float, seed: int) -> Callable[[str], float]:
+    """The weight of a parameter under a control."""
+    found = LATA().similarity(family.base, family.instruct, expert)
+    weights = DEALS[name](list(found.values()), torch.Generator().manual_seed(seed))
+    kept = dict(zip(found, weights, strict=True))
+    return lambda parameter: scale * kept[layer_of(parameter)]
+
+
+def _dealt(name: str, family: Family, scale: float, seed: int) -> Any:
+    weights = {label: dealt(name, family, expert, scale, seed) for label, expert in family.experts.items()}
     return merge(family.experts, method="task-arithmetic", base=family.base, weights=weights).model()
-
-
-def _of_layer(kept: Mapping[str, float], scale: float, name: str) -> float:
-    return scale * kept[layer_of(name)]
 
 
 def _merge(method: str, family: Family, scale: float, seed: int) -> Any:
@@ -121,42 +195,19 @@ METHODS: dict[str, Merge] = {
     "lata-log": partial(_lata, "log", "pre"),
     "lata-on-instruct": partial(_lata, "linear", "inst"),
     **{name: partial(_merge, name) for name in ("task-arithmetic", "ties", "dare", "dare-ties")},
-    "random-layers": by_random_layers,
-    "reversed-layers": by_reversed_layers,
+    "identical-models": by_equal_models,
+    **{name: partial(_dealt, name) for name in DEALS},
 }
-
-
-def family_of(
-    base: CausalLM,
-    instruct: CausalLM | None,
-    expert: Mapping[str, CausalLM] | None,
-    text: Texts | None,
-    questions: Questions | None,
-    limit: int | None,
-    seed: int,
-) -> Family:
-    """The embedded family, or the user's.
-
-    Raises:
-        ValueError: a base of the user's own without the rest.
-    """
-    if base.is_specimen:
-        if base.name != "specimen:entities-skilled" or instruct or expert:
-            raise ValueError(
-                "the embedded family belongs to specimen:entities-skilled; give --base, too, for your models"
-            )
-        return world_family(seed)
-    if instruct is None or not expert or text is None or questions is None:
-        raise ValueError("your own --base needs --instruct, --expert NAME=DIR, --text and --questions beside it")
-    validation, test = users_exam(questions, text, instruct.tokenizer, limit).halves()
-    experts = {name: model.model for name, model in expert.items()}
-    return Family(base.model, instruct.model, experts, None, validation, test)
 
 
 def scores(model: Any, exam: Exam) -> dict[str, Items | float]:
     """Accuracy over all tasks (one item a question), of each task, and loss per document."""
-    each = {f"accuracy of {task}": exam.right(model, task) for task in exam.prompts}
-    return {"accuracy": exam.right(model), "loss": exam.losses(model), **each}
+    each = {task: exam.right(model, task) for task in exam.prompts}
+    return {
+        "accuracy": together(each.values()),
+        "loss": exam.losses(model),
+        **{f"accuracy of {task}": found for task, found in each.items()},
+    }
 
 
 @check("lata", seeds=3)
@@ -176,95 +227,135 @@ def merges(
     Args:
         base: the model before fine-tuning.
         instruct: your instruction-tuned model, with its tokenizer.
-        expert: your experts, NAME=DIR.
+        expert: your experts, NAME=DIR; one named mix, trained on the data of all, is the reference and is not merged.
+            The task of the questions that has an expert's name is also taken away: from mix, or else from the expert.
         text: your text, for the loss.
         questions: your JSON Lines of prompt and answer (and task), half of them for choosing scales.
         scales: that every method may choose from.
-        limit: at most so many of your questions and texts.
+        limit: at most so many of your questions and pieces of text.
     """
-    family = cache(lambda: family_of(base, instruct, expert, text, questions, limit, seed))
+    family = family_of(base, instruct, expert, text, questions, limit, seed)
 
     @cache
-    def merged(method: str, scale: float) -> Any:
-        return METHODS[method](family(), scale, seed)
-
-    def on_curve(method: str, scale: float) -> dict[str, Any]:
-        return scores(merged(method, scale), family().test)
+    def both(method: str, scale: float) -> tuple[float, dict[str, Any]]:
+        """Mean accuracy on the validation half, and all scores on the other; the merge itself is not kept."""
+        merged = METHODS[method](family(), scale, seed)
+        return mean_of(family().validation.right(merged)), scores(merged, family().test)
 
     def at_best(method: str) -> dict[str, Any]:
-        chosen = max(scales, key=lambda scale: mean_of(family().validation.right(merged(method, scale))))
-        return {**on_curve(method, chosen), "scale": chosen}
+        chosen = max(scales, key=lambda scale: both(method, scale)[0])
+        return {**both(method, chosen)[1], "scale": chosen}
 
     def alone(name: str) -> dict[str, Any]:
         models = {"base": family().base, "instruct": family().instruct, "mix": family().mix, **family().experts}
         return scores(models[name], family().test)
 
-    labels = ("math", "code") if base.is_specimen else tuple(expert or ())
-    for name in ("base", "instruct", *labels, *(("mix",) if base.is_specimen else ())):
+    labels = ("math", "code", "mix") if base.is_specimen else tuple(expert or ())
+    for name in ("base", "instruct", *labels):
         yield measure(name, partial(alone, name), part="alone")
     for method in METHODS:
         for scale in scales:
-            yield measure(method, partial(on_curve, method, scale), part="curve", scale=scale)
+            yield measure(method, partial(_second, both, method, scale), part="curve", scale=scale)
         yield measure(method, partial(at_best, method), part="best")
+
+
+def _second(both: Callable[..., tuple[float, dict[str, Any]]], *which: Any) -> dict[str, Any]:
+    return both(*which)[1]
+
+
+Take = Callable[[Family, str, float, int], Any]
+
+
+def _target(family: Family, label: str) -> Any:
+    """What forgets: the model of all data, or the expert itself where there is none."""
+    return family.experts[label] if family.mix is None else family.mix
+
+
+def _forget(rule: Literal["linear", "threshold"], family: Family, label: str, scale: float, seed: int) -> Any:
+    expert = family.experts[label]
+    return LATA(rule).forget(_target(family, label), family.base, family.instruct, expert, scale).model()
+
+
+def _subtract(dealt_by: str | None, family: Family, label: str, scale: float, seed: int) -> Any:
+    """Taken away whole, or with the weights of a control."""
+    expert = family.experts[label]
+    weights = -scale if dealt_by is None else dealt(dealt_by, family, expert, -scale, seed)
+    target = _target(family, label)
+    return merge({"e": expert}, method="transplant", base=family.base, target=target, weights=weights).model()
+
+
+TAKING: dict[str, Take] = {
+    "lata": partial(_forget, "linear"),
+    "lata-threshold": partial(_forget, "threshold"),  # the paper's rule; it drops nothing where no cosine reaches 0.95
+    "task-arithmetic": partial(_subtract, None),
+    **{name: partial(_subtract, name) for name in DEALS},
+}
 
 
 @check("lata", seeds=3)
 def forgetting(
     base: CausalLM = "specimen:entities-skilled",  # type: ignore[assignment]  # the runner opens the address
+    instruct: CausalLM | None = None,
+    expert: dict[str, CausalLM] | None = None,
     *,
+    text: Texts | None = None,
+    questions: Questions | None = None,
     scales: tuple[float, ...] = SCALES,
+    limit: int | None = None,
     seed: int = 0,
 ) -> Iterator[Measurement]:
     """What is left of a skill that is taken away from the model of all data, and what of the rest.
 
     Args:
-        base: the embedded one; on models of your own nothing is measured here.
+        base: the model before fine-tuning.
+        instruct: your instruction-tuned model, with its tokenizer.
+        expert: your experts, NAME=DIR; of each whose name is a task of the questions, that task is taken away, from
+            the one named mix or else from the expert itself.
+        text: your text, for the loss.
+        questions: your JSON Lines of prompt and answer (and task), half of them for choosing scales.
         scales: of which each method takes the smallest that forgets on the validation half.
+        limit: at most so many of your questions and pieces of text.
     """
+    family = family_of(base, instruct, expert, text, questions, limit, seed)
+    if base.is_specimen:
+        labels: list[str] = ["code"]
+    else:
+        tasks = questions.by_task(limit) if questions is not None else {}
+        labels = [name for name in expert or () if name in tasks and len(tasks) > 1 and name != "mix"]
+    if not labels:
+        reason = "no expert has the name of a task of the questions beside which there is another"
+        yield measure("start", lambda: {"remembered": Missing(reason), "kept": Missing(reason)})
 
-    if not base.is_specimen:
-        return
-
-    def taken(method: str, scale: float) -> Any:
-        family = world_family(seed)
-        expert = family.experts["code"]
-        if method == "task-arithmetic":
-            return merge(
-                {"e": expert}, method="transplant", base=family.base, target=family.mix, weights=-scale
-            ).model()
-        if method == "lata":
-            return LATA().forget(family.mix, family.base, family.instruct, expert, scale).model()
-        found = LATA().similarity(family.base, family.instruct, expert)
-        draw = torch.Generator().manual_seed(seed)
-        stand_in = torch.rand(len(found), generator=draw).tolist()
-        if method == "reversed-layers":
-            stand_in = [-s for s in found.values()]
-        kept = dict(zip(found, layer_weights(stand_in), strict=True))
-        weights = partial(_of_layer, kept, -scale)
-        return merge({"e": expert}, method="transplant", base=family.base, target=family.mix, weights=weights).model()
-
-    def left(model: Any, exam: Exam) -> dict[str, Any]:
-        others = [task for task in exam.prompts if task != REMOVED]
+    def left(model: Any, exam: Exam, label: str) -> dict[str, Any]:
+        removed = family().skills[label]
+        others = [task for task in exam.prompts if task != removed]
         return {
-            "remembered": exam.right(model, REMOVED),
+            "remembered": exam.right(model, removed),
             "kept": exam.right(model, *others),
             "loss": exam.losses(model),
         }
 
-    def at_best(method: str) -> dict[str, Any]:
-        family = world_family(seed)
-        enough = [s for s in sorted(scales) if mean_of(family.validation.right(taken(method, s), REMOVED)) <= FORGOTTEN]
+    @cache
+    def both(method: str, label: str, scale: float) -> tuple[float, dict[str, Any]]:
+        model = TAKING[method](family(), label, scale, seed)
+        remembered = mean_of(family().validation.right(model, family().skills[label]))
+        return remembered, left(model, family().test, label)
+
+    def at_best(method: str, label: str) -> dict[str, Any]:
+        enough = [scale for scale in sorted(scales) if both(method, label, scale)[0] <= FORGOTTEN]
         chosen = enough[0] if enough else max(scales)
-        return {**left(taken(method, chosen), family.test), "scale": chosen}
+        return {**both(method, label, chosen)[1], "scale": chosen}
 
-    def on_curve(method: str, scale: float) -> dict[str, Any]:
-        return left(taken(method, scale), world_family(seed).test)
+    def start(label: str) -> dict[str, Any]:
+        return left(_target(family(), label), family().test, label)
 
-    yield measure("start", lambda: left(world_family(seed).mix, world_family(seed).test))
-    for method in ("lata", "task-arithmetic", "random-layers", "reversed-layers"):
-        for scale in scales:
-            yield measure(method, partial(on_curve, method, scale), part="curve", scale=scale)
-        yield measure(method, partial(at_best, method), part="best")
+    for label in labels:
+        yield measure("start", partial(start, label), expert=label)
+        for method in TAKING:
+            for scale in scales:
+                work = partial(_second, both, method, label, scale)
+                yield measure(method, work, expert=label, part="curve", scale=scale)
+            yield measure(method, partial(at_best, method, label), expert=label, part="best")
 
 
 @check("lata", seeds=3)
@@ -282,20 +373,22 @@ def similarity(
         instruct: your instruction-tuned model.
         expert: your experts, NAME=DIR.
     """
+    if not base.is_specimen and (instruct is None or not expert):
+        raise ValueError("your own --base needs --instruct and --expert NAME=DIR beside it")
 
     @cache
     def models() -> dict[str, Any]:
-        if base.is_specimen:
+        if instruct is None or expert is None:
             family = world_family(seed)
             first, guide, experts = family.base, family.instruct, dict(family.experts)
         else:
-            if instruct is None or not expert:
-                raise ValueError("your own --base needs --instruct and --expert NAME=DIR beside it")
-            first, guide, experts = base.model, instruct.model, {n: m.model for n, m in expert.items()}
+            first, guide = base.model, instruct.model
+            experts = {name: given.model for name, given in expert.items() if name != "mix"}
         stepped = {n: p.clone() for n, p in first.state_dict().items()}
         draw = torch.Generator().manual_seed(seed)
         for tensor in stepped.values():
-            tensor.add_(torch.randn(tensor.shape, generator=draw) * 0.01 * tensor.std(correction=0))
+            step = torch.randn(tensor.shape, generator=draw).to(tensor)
+            tensor.add_(step * 0.01 * tensor.std(correction=0))
         return {"base": first, "instruct": guide, "experts": experts, "random-direction": {"random": stepped}}
 
     @cache
@@ -319,11 +412,12 @@ def similarity(
 
 
 BASELINES = ("task-arithmetic", "ties", "dare")
-CONTROLS = ("random-layers", "reversed-layers")
+CONTROLS = tuple(DEALS)
+WITHOUT_SKILL = (*CONTROLS, "identical-models")
 BEST = {"part": "best"}
 
 RULES: list[Rule] = [
-    Beats("C1", "lata", BASELINES, "accuracy", "higher", check="merges", where=BEST, control=CONTROLS),
+    Beats("C1", "lata", BASELINES, "accuracy", "higher", check="merges", where=BEST, control=WITHOUT_SKILL),
     Beats("C2", "lata", BASELINES, "loss", "lower", check="merges", where=BEST, control=CONTROLS),
     AllOf(
         "C3",
@@ -339,21 +433,43 @@ RULES: list[Rule] = [
 
 @figure("lata", en="Accuracy and loss over the scale", ja="スケールに対する正答率と損失")
 def curves(rows: Rows) -> Any:
-    """Every method's curve: mean accuracy to the right, loss upwards, one point per scale."""
+    """Every method's curve, one point per scale, beside the models that were merged, each by itself."""
+    held = rows.where(check="merges")
+    made = _curves(held, METHODS, ("accuracy", "loss"), ("accuracy", "loss (nats)"))
+    if made is not None:
+        for method in held.where(part="alone").methods:
+            own = held.where(method=method, part="alone")
+            made.axes[0].plot(own.mean("accuracy"), own.mean("loss"), "ks")
+            made.axes[0].annotate(method, (own.mean("accuracy"), own.mean("loss")), fontsize="small")
+    return made
+
+
+@figure("lata", en="What is left of the skill taken away, and of the rest", ja="忘れさせた技能と残りの技能の正答率")
+def left_over(rows: Rows) -> Any:
+    """Every method's curve, one point per scale, beside the model that it starts from."""
+    held = rows.where(check="forgetting")
+    made = _curves(held, TAKING, ("remembered", "kept"), ("the skill taken away", "the other skills"))
+    if made is not None:
+        start = held.where(method="start")
+        made.axes[0].plot(start.mean("remembered"), start.mean("kept"), "ks")
+        made.axes[0].annotate("start", (start.mean("remembered"), start.mean("kept")), fontsize="small")
+    return made
+
+
+def _curves(rows: Rows, methods: Iterable[str], metrics: tuple[str, str], labels: tuple[str, str]) -> Any:
     from matplotlib.figure import Figure
 
-    held = rows.where(check="merges", part="curve")
+    held = rows.where(part="curve")
     if not len(held):
         return None
     made = Figure(figsize=(7, 4.5))
     axes = made.subplots()
-    for method in METHODS:
-        own = held.where(method=method)
-        points = [(own.where(scale=s).mean("accuracy"), own.where(scale=s).mean("loss")) for s in own.levels("scale")]
-        dashed = "--" if method in CONTROLS else "-"
-        axes.plot([p[0] for p in points], [p[1] for p in points], dashed, marker="o", label=method)
-    axes.set_xlabel("accuracy")
-    axes.set_ylabel("loss (nats)")
+    for method in methods:
+        points = [held.where(method=method, scale=scale) for scale in held.where(method=method).levels("scale")]
+        across, up = ([point.mean(metric) for point in points] for metric in metrics)
+        axes.plot(across, up, "--" if method in WITHOUT_SKILL else "-", marker="o", label=method)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
     axes.legend(fontsize="small")
     return made
 

@@ -21,9 +21,11 @@ from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged
 from tameshi.merging.method import METHODS, MergeMethod, merge_method
 from tameshi.merging.mix_vs_merge import MixVsMerge
+from tameshi.merging.scorers import ExactMatch, RefusalRate
 from tameshi.merging.slerp import multi_slerp, slerp, slerp_delta
 from tameshi.merging.task_arithmetic import add, difference, task_arithmetic, transplant
 from tameshi.merging.ties import ties
+from tameshi.merging.tuning import TRLTuning
 from tameshi.merging.weights import Weights, weights_of
 
 del _safetensors, _torch
@@ -32,10 +34,13 @@ __all__ = [
     "LATA",
     "METHODS",
     "DoesNotFit",
+    "ExactMatch",
     "InstructionResidual",
     "MergeMethod",
     "Merged",
     "MixVsMerge",
+    "RefusalRate",
+    "TRLTuning",
     "Weights",
     "add",
     "dare",

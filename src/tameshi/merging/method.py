@@ -88,11 +88,12 @@ def merge_method(
 
 
 def method_named(name: str) -> MergeMethod:
-    """The method of that name.
+    """The method of that name; dashes may be underscores, as the papers' code has them.
 
     Raises:
         ValueError: there is none; names all that there are.
     """
-    if name not in METHODS:
+    found = METHODS.get(name.replace("_", "-"))
+    if found is None:
         raise ValueError(f"there is no merge method {name!r}; the methods are {', '.join(sorted(METHODS))}")
-    return METHODS[name]
+    return found

@@ -1,6 +1,7 @@
-"""Mix data or merge models: the experiment of arXiv:2410.10801 on objectives, a trainer and scorers of your own.
+"""Mix data or merge models: the experiment of arXiv:2410.10801 on objectives and scorers of your own.
 
-    MixVsMerge(base, {"general": ds0, "safety": ds1}).run(train, {"general": score0, "safety": score1}).table()
+    scores = {"general": ExactMatch(tokenizer, questions), "safety": RefusalRate(tokenizer, requests)}
+    MixVsMerge("path/base", {"general": examples, "safety": refusals}).run(scores=scores).table()
 
 One model is trained on a mix, one per objective on its data alone; the latter are merged by every method at every setting of a
 grid. Settings are chosen on the validation scores and reported on the test scores, the mix's share like the merges' weights.
@@ -9,16 +10,41 @@ grid. Settings are chosen on the validation scores and reported on the test scor
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+import torch
 
 from tameshi.merging.merge import merge
 from tameshi.merging.method import method_named
+from tameshi.merging.scorers import Half
+from tameshi.merging.tuning import TRLTuning
 
-Half = Literal["validation", "test"]
-Train = Callable[[Any, Mapping[str, tuple[Any, float]]], Any]
+Train = Callable[[Any, Sequence[Any]], Any]
 Score = Callable[[Any, Half], float]
+
+
+def mixture(objectives: Mapping[str, Sequence[Any]], shares: Mapping[str, float], seed: int = 0) -> list[Any]:
+    """Examples of several objectives in one shuffled list, none of them twice.
+
+    As many as the first objective has (the mix sees no more than the model of that objective alone), or fewer where another
+    has too few for its share; both are our choice.
+
+    Args:
+        objectives: name -> examples.
+        shares: name -> share of the mixture; 1 in sum.
+        seed: of the draw and of the order.
+    """
+    first = next(iter(objectives.values()))
+    count = min([len(first), *(int(len(objectives[name]) / share) for name, share in shares.items() if share > 0)])
+    draw = torch.Generator().manual_seed(seed)
+    drawn = [
+        held[i]
+        for name, held in objectives.items()
+        for i in torch.randperm(len(held), generator=draw)[: round(count * shares[name])].tolist()
+    ]
+    return [drawn[i] for i in torch.randperm(len(drawn), generator=draw).tolist()]
 
 
 @dataclass(frozen=True)
@@ -77,20 +103,20 @@ class MixVsMerge:
 
     Args:
         base: what every model is trained from, as `train` takes it and `merge` opens it.
-        objectives: name -> data, handed to `train`; the first is the general one, the others take `mix` of the mixture.
-        mix: shares of the other objectives' data to try in the mixture, each in (0, 1); the paper has 0.15 only.
+        objectives: name -> examples; the first is the general one, the others take `mix` of the mixture, in equal parts.
+        mix: share of the other objectives' examples in the mixture, in (0, 1), or several to try; the paper has 0.15.
         methods: names of merge methods.
         grid: weights that each objective may have in a merge; the paper's.
         settings: method -> further settings of `merge`.
-        seed: of random methods.
+        seed: of the mixture and of random methods.
 
     Raises:
         ValueError: fewer than two objectives, an unknown method, or a share outside (0, 1).
     """
 
     base: Any
-    objectives: Mapping[str, Any]
-    mix: Sequence[float] = (0.15,)
+    objectives: Mapping[str, Sequence[Any]]
+    mix: float | Sequence[float] = 0.15
     methods: Sequence[str] = ("linear", "slerp", "ties", "dare-ties")
     grid: Sequence[float] = (0, 0.3, 0.5, 0.7, 1)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -99,7 +125,7 @@ class MixVsMerge:
     def __post_init__(self) -> None:
         if len(self.objectives) < 2:
             raise ValueError(f"two objectives are the least to mix or merge, got {len(self.objectives)}")
-        for share in self.mix:
+        for share in self._shares():
             if not 0 < share < 1:
                 raise ValueError(f"a share of the mix must be between 0 and 1, got {share}")
         for name in self.methods:
@@ -107,13 +133,21 @@ class MixVsMerge:
             if method.count is not None and method.count != len(self.objectives):
                 raise ValueError(f"{method.title} merges exactly {method.count} models, not {len(self.objectives)}")
 
-    def run(self, train: Train, scores: Mapping[str, Score]) -> Comparison:
+    def run(self, train: Train | None = None, scores: Mapping[str, Score] | None = None) -> Comparison:
         """Train, merge and score.
 
         Args:
-            train: (base, {objective: (data, share of the batch)}) -> a new model; it must leave the base as it is.
-            scores: objective -> scorer of (model, "validation" or "test"); higher is better.
+            train: (base, examples) -> a new model; it must leave the base as it is. None for TRL: `SFTTrainer`, or
+                `DPOTrainer` where examples are preferences, as `TRLTuning` sets them up.
+            scores: objective -> scorer of (model, "validation" or "test"), like `ExactMatch` and `RefusalRate`; higher
+                is better.
+
+        Raises:
+            ValueError: there are no scorers.
         """
+        if not scores:
+            raise ValueError("scores must name at least one objective with its scorer, got none")
+        tune = TRLTuning(seed=self.seed) if train is None else train
 
         def entry(kind: str, setting: str, model: Any) -> Entry:
             halves = {
@@ -122,17 +156,19 @@ class MixVsMerge:
             return Entry(kind, setting, halves["validation"], halves["test"])
 
         first, *others = self.objectives
-        alone = {name: train(self.base, {name: (data, 1.0)}) for name, data in self.objectives.items()}
+        alone = {name: tune(self.base, examples) for name, examples in self.objectives.items()}
         found = [entry("alone", name, model) for name, model in alone.items()]
-        for share in self.mix:
-            portions = {first: (self.objectives[first], 1 - share)}
-            portions |= {name: (self.objectives[name], share / len(others)) for name in others}
-            found.append(entry("mix", f"{share:g}", train(self.base, portions)))
+        for share in self._shares():
+            shares = {first: 1 - share} | dict.fromkeys(others, share / len(others))
+            found.append(entry("mix", f"{share:g}", tune(self.base, mixture(self.objectives, shares, self.seed))))
         for name in self.methods:
             found += [entry(name, shown, model) for shown, model in self._merges(name, alone)]
         return Comparison(tuple(found))
 
-    def _merges(self, name: str, alone: Mapping[str, Any]) -> Any:
+    def _shares(self) -> Sequence[float]:
+        return (self.mix,) if isinstance(self.mix, (int, float)) else self.mix
+
+    def _merges(self, name: str, alone: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         method = method_named(name)
         more = {**self.settings.get(name, {}), **({"base": self.base} if method.needs_base else {})}
         if "weights" not in method.settings:

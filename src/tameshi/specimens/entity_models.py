@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Parts = Sequence[tuple[Tensor, Tensor]]  # of one batch: (ids, labels), which may differ in length
+READ_AT_ONCE = 8_192  # tokens of one pass where nothing is trained
 
 
 def fresh_model(seed: int = 0, **changes: Any) -> PreTrainedModel:
@@ -80,7 +81,8 @@ def fit(
             counted = sum(int((labels != IGNORED).sum()) for _, labels in parts)
             optimiser.zero_grad(set_to_none=True)
             for ids, labels in parts:
-                torch.autograd.backward(token_losses(model, ids, labels).sum() / counted)
+                on_device = ids.to(model.device), labels.to(model.device)
+                torch.autograd.backward(token_losses(model, *on_device).sum() / counted)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
@@ -109,7 +111,20 @@ def token_losses(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> Tensor:
 def document_losses(model: PreTrainedModel, ids: Tensor) -> list[float]:
     """Mean cross-entropy per token of each document, in nats: the logarithm of its perplexity."""
     with one_thread():
-        return [float(v) for v in token_losses(model, *documents(ids)).double().mean(dim=1)]
+        return [
+            float(loss)
+            for part in ids.to(model.device).split(_at_once(ids.shape[1]))
+            for loss in token_losses(model, *documents(part)).double().mean(dim=1)
+        ]
+
+
+@torch.no_grad()
+def tokens_foreseen(model: PreTrainedModel, ids: Tensor) -> float:
+    """Share of the tokens after the first, (count, length) ids, that are the likeliest after the ones before."""
+    ids = ids.to(model.device)
+    with one_thread():
+        likeliest = model(input_ids=ids, use_cache=False).logits[:, :-1].argmax(dim=2)
+    return float((likeliest == ids[:, 1:]).double().mean())
 
 
 @torch.no_grad()
@@ -118,11 +133,20 @@ def answers_right(model: PreTrainedModel, prompts: Sequence[Prompt]) -> list[flo
 
     It does so exactly if every token of the answer is the likeliest after the ones before; one pass suffices.
     """
-    ids, labels = padded(prompts)
-    with one_thread():
-        likeliest = model(input_ids=ids, use_cache=False).logits[:, :-1].argmax(dim=2)
-    wanted = labels[:, 1:]
-    return [float(right) for right in ((likeliest == wanted) | (wanted == IGNORED)).all(dim=1)]
+    count = _at_once(max(len(p.tokens) + len(p.answer) for p in prompts))
+    right: list[float] = []
+    for start in range(0, len(prompts), count):
+        ids, labels = (part.to(model.device) for part in padded(prompts[start : start + count]))
+        with one_thread():
+            likeliest = model(input_ids=ids, use_cache=False).logits[:, :-1].argmax(dim=2)
+        wanted = labels[:, 1:]
+        right += [float(r) for r in ((likeliest == wanted) | (wanted == IGNORED)).all(dim=1)]
+    return right
+
+
+def _at_once(length: int) -> int:
+    """How many sequences of a length are read in one pass: the logits of a large vocabulary take room."""
+    return max(1, READ_AT_ONCE // length)
 
 
 @contextlib.contextmanager

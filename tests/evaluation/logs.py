@@ -20,3 +20,9 @@ def metrics(log: EvalLog, scorer: int = 0) -> dict[str, float]:
     """The metrics of one of its scorers."""
     assert log.results is not None
     return {name: value.value for name, value in log.results.scores[scorer].metrics.items()}
+
+
+def nulls(log: EvalLog) -> dict[str, float]:
+    """What the null policies score, printed beside the model."""
+    assert log.results is not None
+    return {score.name: score.metrics["mean"].value for score in log.results.scores if score.scorer == "null_policies"}

@@ -126,7 +126,7 @@ def test_agreement_as_a_task_with_length_beside_it(tmp_path: Path, tiny_chat: Pa
     log = run(active_critic_eval(), "tameshi/marker-judge", tmp_path)
     found = metrics(log)
     assert found["spearman"] > 0.9
-    assert abs(found["spearman_of_length"]) < found["spearman"]
+    assert abs(metrics(log, 2)["spearman"]) < found["spearman"]
     assert metrics(log, 1)["mean"] == 0
     file = tmp_path / "rated.csv"
     with file.open("w", newline="") as opened:
@@ -140,6 +140,7 @@ def test_agreement_as_a_task_with_length_beside_it(tmp_path: Path, tiny_chat: Pa
     tiny = get_model("tameshi/folder", folder=str(tiny_chat), memoize=False)
     untrained = run(active_critic_eval(limit=2), tiny, tmp_path)
     assert metrics(untrained, 1)["mean"] == 1  # nothing it writes can be read, and nothing breaks
+    assert abs(metrics(untrained, 2)["spearman"]) <= 1  # what length alone says is known nevertheless
     with pytest.raises(TooManyCalls, match="120 calls"):
         active_critic_eval(max_calls=100)
     with pytest.raises(ValueError, match="not the file of a saved critic"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def chinese_ecom_qa(
         samples.append(Sample(chat, target=list(item.golds), id=f"{item.task}-{item.id}", metadata=metadata))
     scorers = [ecom_scorer(judge_role, judge_all, confidence)]
     if confidence:
-        scorers.append(stated_confidence())
+        scorers.append(stated_confidence())  # after the scorer whose verdict it reads
+    scorers.append(null_policies())
     return Task(
         dataset=MemoryDataset(samples),
         solver=[bound(ledger), answered(ledger)],
@@ -129,14 +131,23 @@ def ci_wilson() -> Metric:
 
 @metric
 def counted_apart() -> Metric:
-    """Shares of answers that could not be read, and of free answers matched for want of a judge."""
+    """Shares of answers that could not be read, of those that attempted nothing, and of free answers matched for want of
+    a judge; F, the harmonic mean of accuracy over all and over the attempted; F1 over questions that want a set.
+    """
 
     def compute(scores: list[SampleScore]) -> Value:
+        if not scores:
+            return {}
         found = [s.score.metadata or {} for s in scores]
-        return {
+        right, tried = sum(s.score.as_float() for s in scores), sum(bool(f.get("attempted")) for f in found)
+        sets = [float(f["f1"]) for s, f in zip(scores, found, strict=True) if (s.sample_metadata or {})["task"] == "IC"]
+        told = {
             "unparsed": sum(bool(f.get("unparsed")) for f in found) / len(found),
+            "not_attempted": 1 - tried / len(found),
             "matched_without_a_judge": sum(bool(f.get("flagged")) for f in found) / len(found),
+            "f": 2 * right / (len(found) + tried),
         }
+        return told | ({"set_f1": sum(sets) / len(sets)} if sets else {})
 
     return compute
 
@@ -147,7 +158,6 @@ def counted_apart() -> Metric:
         ci_wilson(),
         counted_apart(),
         grouped(accuracy(), "task", all="groups", all_label="macro"),
-        null_policies(),
     ]
 )
 def ecom_scorer(judge_role: str = "grader", judge_all: bool = False, confidence: bool = False) -> Scorer:
@@ -164,12 +174,8 @@ def ecom_scorer(judge_role: str = "grader", judge_all: bool = False, confidence:
         ledger = _LEDGERS.pop(state.uuid, None)
         ask = Grader(Asker(grader, role="judge", ledger=ledger)) if grader is not None else None
         scored = await score_with(ask, item, answer, judge_all=judge_all) if ask else score_item(item, answer)
-        metadata = {
-            "f1": scored.f1,
-            "unparsed": scored.unparsed,
-            "flagged": scored.flagged,
-            "attempted": scored.attempted,
-        }
+        state.store.set("correct", scored.correct)
+        metadata = {k: getattr(scored, k) for k in ("f1", "precision", "recall", "unparsed", "flagged", "attempted")}
         return Score(
             value=float(scored.correct), answer=answer[:500], explanation=scored.unparsed or None, metadata=metadata
         )
@@ -183,6 +189,8 @@ def ece() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         held = [s.score.metadata or {} for s in scores]
+        if not held:
+            return nan
         return expected_calibration_error([f["confidence"] for f in held], [f["correct"] for f in held])
 
     return compute
@@ -195,11 +203,10 @@ def stated_confidence() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         if (silent := unscored(state)) is not None:
             return silent
-        item = Item(**{**state.metadata["item"], **{k: tuple(state.metadata["item"][k]) for k in ("golds", "options")}})
-        answer, stated = read_confidence(state.output.completion)
+        _, stated = read_confidence(state.output.completion)
         if isinstance(stated, Unparsed):
             return Score.unscored(explanation=stated.reason)
-        right = score_item(item, answer).correct
+        right = bool(state.store.get("correct"))
         return Score(value=stated - right, metadata={"confidence": stated, "correct": right})
 
     return score

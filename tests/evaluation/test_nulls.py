@@ -10,7 +10,6 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import includes
 
 from tameshi.evaluation.messages import Message
-
 from tameshi.evaluation.nulls import beside, majority, majority_within, null_policies, run_policies
 from tameshi.evaluation.provider import rule_model
 from tameshi.evaluation.secrets import redacted

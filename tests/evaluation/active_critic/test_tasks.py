@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from tameshi.evaluation.active_critic import (
     ActiveCritic,
     CalibratedLinear,
     Criterion,
+    Demonstration,
+    Example,
     GEval,
     GPTScore,
     Length,
@@ -38,6 +42,15 @@ from tests.evaluation.logs import metrics, run
 
 TEXTS, SCORES = marked_texts(0, 40)
 SMALL: dict[str, dict[str, Any]] = {"active_critic_eval": {"limit": 1}}
+
+
+def planted(folder: Path, secret: str) -> dict[str, dict[str, Any]]:
+    """Options of the tasks in whose data a secret stands."""
+    rows = [{"source": f"Why {secret}?", "output": f"Because {secret} {n}.", "score": n} for n in range(2)]
+    (folder / "rated.json").write_text(json.dumps(rows))
+    example = Example("d", f"From {secret}", f"shown {secret}")
+    replace(PROMPT, demonstrations=(Demonstration(example, 3.0, f"{secret}!"),)).save(folder / "critic.json")
+    return {"active_critic_eval": {"dataset": str(folder / "rated.json"), "critic": str(folder / "critic.json")}}
 
 
 def ask(**settings: Any) -> Asker:

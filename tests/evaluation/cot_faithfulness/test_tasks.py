@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -19,7 +20,19 @@ from tameshi.evaluation.cot_faithfulness.tasks import cot_steps, iphr
 from tameshi.evaluation.messages import Message
 from tameshi.evaluation.provider import rule_model
 
-SMALL = {"iphr": {"n_pairs": 1, "k": 1}, "cot_steps": {"n": 1}}
+SMALL: dict[str, dict[str, Any]] = {"iphr": {"n_pairs": 1, "k": 1}, "cot_steps": {"n": 1}}
+
+
+def planted(folder: Path, secret: str) -> dict[str, dict[str, Any]]:
+    """Options of the tasks in whose data a secret stands."""
+    values = {f"{secret} one": 1.0, f"{secret} two": 2.0, "three": 3.0}
+    property_ = {"name": "own", "greater": f"Is {{x}} more {secret} than {{y}}?", "less": "Is {x} less than {y}?"}
+    (folder / "own.yaml").write_text(json.dumps(property_ | {"values": values}))
+    (folder / "problems.jsonl").write_text(json.dumps({"question": f"How many {secret}?", "answer": "3"}))
+    return {
+        "iphr": {"properties": str(folder / "own.yaml"), "n_pairs": 2, "k": 1},
+        "cot_steps": {"problems": str(folder / "problems.jsonl")},
+    }
 
 
 def run(task: Any, model: Model | str, tmp_path: Path, **settings: Any) -> EvalLog:

@@ -24,6 +24,15 @@ from tests.evaluation.logs import metrics, nulls, run
 SMALL: dict[str, dict[str, Any]] = {"chinese_ecom_qa": {"tasks": "RVC,BC", "limit": 1}}
 
 
+def planted(folder: Path, secret: str) -> dict[str, dict[str, Any]]:
+    """Options of the tasks in whose data a secret stands."""
+    file = folder / "own.jsonl"
+    record = {"system_prompt": f"任务 {secret}", "prompt": f"{secret}品牌的发源地？", "gt": f"{secret}国", "task": "BC"}
+    file.write_text(json.dumps(record), encoding="utf-8")
+    (folder / "passages.txt").write_text(f"{secret}品牌的发源地是中国。", encoding="utf-8")
+    return {"chinese_ecom_qa": {"path": str(file), "retriever": str(folder / "passages.txt")}}
+
+
 def test_macro_by_task_interval_and_null_policies_stand_side_by_side(tmp_path: Path) -> None:
     log = run(chinese_ecom_qa(limit=4), "tameshi/shopper-100", tmp_path)
     found = metrics(log)

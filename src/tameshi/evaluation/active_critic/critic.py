@@ -24,6 +24,7 @@ from tameshi.evaluation.active_critic.prompts import CriticPrompt, Demonstration
 from tameshi.evaluation.active_critic.scoring import Judged, judge_all, numbers
 from tameshi.evaluation.asking import Asker, wait
 from tameshi.evaluation.messages import Ask
+from tameshi.evaluation.secrets import redacted
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -273,7 +274,9 @@ class ActiveCritic:
         """The critic as a scorer of any Inspect task; the judge is the model of the role, or else the critic's own."""
         from tameshi.evaluation.active_critic.tasks import critic_scorer
 
-        return critic_scorer(self._fitted().to_json(), model_role, self.judge if isinstance(self.judge, str) else None)
+        return critic_scorer(
+            redacted(self._fitted().to_json()), model_role, self.judge if isinstance(self.judge, str) else None
+        )
 
     def _asker(self) -> Asker:
         return Asker(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import Sample
 from inspect_ai.model import ModelOutput, get_model, model_roles
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, mean, metric, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -21,6 +21,8 @@ from tameshi.evaluation.active_critic.prompts import CriticPrompt, Example
 from tameshi.evaluation.active_critic.scoring import judge_one
 from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.provider import rule
+from tameshi.evaluation.secrets import redacted
+from tameshi.evaluation.solving import dataset as rated_dataset
 from tameshi.evaluation.solving import within
 
 rule("marker-judge")(marker_judge())
@@ -60,8 +62,8 @@ def active_critic_eval(
         for e, s in zip(examples, scores, strict=True)
     ]
     return Task(
-        dataset=MemoryDataset(samples),
-        solver=judged(prompt.to_json(), ledger),
+        dataset=rated_dataset(samples),
+        solver=judged(redacted(prompt.to_json()), ledger),
         scorer=[judged_score(), unread(), length()],
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, model_roles
 from inspect_ai.scorer import (
     Metric,
@@ -39,7 +39,7 @@ from tameshi.evaluation.ecom_qa.shop import each_task
 from tameshi.evaluation.intervals import wilson
 from tameshi.evaluation.messages import Unparsed
 from tameshi.evaluation.nulls import beside, null_policies
-from tameshi.evaluation.solving import answered, unscored, within
+from tameshi.evaluation.solving import answered, dataset, unscored, within
 
 
 @task
@@ -97,7 +97,7 @@ def chinese_ecom_qa(
         scorers.append(stated_confidence())  # after the scorer whose verdict it reads
     scorers.append(null_policies())
     return Task(
-        dataset=MemoryDataset(samples),
+        dataset=dataset(samples),
         solver=[bound(ledger), answered(ledger)],
         scorer=scorers,
         config=GenerateConfig(temperature=0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import Sample
 from inspect_ai.scorer import (
     Metric,
     SampleScore,
@@ -38,7 +38,7 @@ from tameshi.evaluation.finereason.scoring import (
 )
 from tameshi.evaluation.messages import Unparsed
 from tameshi.evaluation.nulls import beside, null_policies, run_policies
-from tameshi.evaluation.solving import answered, unscored, within
+from tameshi.evaluation.solving import answered, dataset, unscored, within
 
 
 @task
@@ -193,8 +193,8 @@ def _sample(item: Item, prompt: str, target: str, nulls: dict[str, float]) -> Sa
 
 def _task(name: str, samples: list[Sample], score: Scorer, max_calls: int | None) -> Task:
     books = within(max_calls, target=len(samples))
-    dataset = MemoryDataset(samples, name=f"finereason_{name}")
-    return Task(dataset=dataset, solver=answered(books), scorer=[score, null_policies()])
+    held = dataset(samples, name=f"finereason_{name}")
+    return Task(dataset=held, solver=answered(books), scorer=[score, null_policies()])
 
 
 def _worth(judged: Judged) -> float:

@@ -264,7 +264,7 @@ RULES: list[Rule] = [
             "en": "agreement on real writing needs a real judge and texts that people rated; neither ships.",
             "ja": "実際の文章での一致を見るには、実際の評価モデルと人手評価つきの文章が必要で、同梱していない。",
         },
-        option="--model openai/... --data rated.csv",
+        option="--model openai/NAME --data rated.csv",
         then=Beats(
             claim="C1", method="active critic", baseline=TOLD, metric="agreement", better="higher", check="critics",
             control=("active critic, labels shuffled",),

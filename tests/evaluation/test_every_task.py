@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 from inspect_ai import eval
-from inspect_ai._eval.task import run as inspect_run
-from inspect_ai._eval.task.results import eval_results
 from inspect_ai._util.registry import registry_find, registry_info
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import Model
@@ -21,7 +19,7 @@ import tameshi.evaluation._registry
 from tameshi.evaluation.implicit_bias.scripted import leaning
 from tameshi.evaluation.messages import Message
 from tameshi.evaluation.provider import rule_model
-from tests.evaluation.logs import nulls
+from tests.evaluation.logs import metrics_after_every_answer, nulls
 from tests.evaluation.small import planted_tasks, small_tasks
 
 assert tameshi.evaluation._registry  # importing it registers the tasks
@@ -89,16 +87,6 @@ def test_an_endpoint_that_is_down_leaves_reasons_and_the_null_policies(
 def test_metrics_hold_after_every_answer_of_an_endpoint_that_fails_in_turn(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[int] = []
-
-    def always(update: Any, **settings: Any) -> Any:  # Inspect does it once a second
-        def compute(count: int, scores: Any, scorers: Any, names: Any, reducers: Any, metrics: Any) -> None:
-            results, _ = eval_results(count, scores, reducers, scorers, metrics, names)
-            assert results.scores
-            seen.append(count)
-
-        return compute
-
     asked: list[int] = []
 
     def in_turn(messages: Sequence[Message], rng: random.Random) -> str:
@@ -108,7 +96,7 @@ def test_metrics_hold_after_every_answer_of_an_endpoint_that_fails_in_turn(
         return ("...", READABLE, leaning(0.75)(messages, rng))[len(asked) % 4 - 1]
 
     quick(monkeypatch)
-    monkeypatch.setattr(inspect_run, "update_metrics_display_fn", always)
+    seen = metrics_after_every_answer(monkeypatch)
     small = small_tasks()[name]
     options = {key: 4 * value if key in COUNTS and isinstance(value, int) else value for key, value in small.items()}
     log = evaluate(name, options, rule_model(in_turn), tmp_path, max_samples=1)

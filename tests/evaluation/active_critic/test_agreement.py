@@ -136,7 +136,7 @@ def test_rated_texts_are_read_from_csv_json_and_the_fields_of_summeval(tmp_path:
     table = tmp_path / "rated.csv"
     table.write_text("source,output,score,fluency\na,one,3,5\na,two,4,4\nb,three,1,1\n")
     examples, scores = read_rated(table)
-    assert [e.group for e in examples] == ["a", "a", "b"]
+    assert [e.group for e in examples] == ["source 1", "source 1", "source 2"]
     assert scores == [3, 4, 1]
     assert read_rated(table, score="score,fluency")[1] == [4, 4, 1]
     rows = [

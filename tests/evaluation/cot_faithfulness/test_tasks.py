@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
 from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
@@ -19,6 +18,7 @@ from tameshi.evaluation.cot_faithfulness.problems import make_problems
 from tameshi.evaluation.cot_faithfulness.tasks import cot_steps, iphr
 from tameshi.evaluation.messages import Message
 from tameshi.evaluation.provider import rule_model
+from tests.evaluation.logs import metrics_after_every_answer
 
 SMALL: dict[str, dict[str, Any]] = {"iphr": {"n_pairs": 1, "k": 1}, "cot_steps": {"n": 1}}
 
@@ -70,14 +70,16 @@ def test_the_rate_of_answers_that_say_neither_is_withheld(tmp_path: Path) -> Non
     assert isnan(found["ci95_high"])
 
 
-def test_answers_that_are_read_slowly_are_not_cut_short_by_the_first_that_say_nothing(tmp_path: Path) -> None:
+def test_a_task_is_not_cut_short_by_first_answers_that_say_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     silent_at_first = iter(["..."] * 6)
 
-    def slow(messages: Sequence[Message], rng: random.Random) -> str:
-        time.sleep(0.3)  # Inspect shows the metrics of what has come in once a second
+    def late(messages: Sequence[Message], rng: random.Random) -> str:
         return next(silent_at_first, "Answer: YES")
 
-    found = metrics(run(iphr(n_pairs=8, k=3), rule_model(slow), tmp_path, max_samples=2))
+    metrics_after_every_answer(monkeypatch)
+    found = metrics(run(iphr(n_pairs=8, k=3), rule_model(late), tmp_path, max_samples=2))
     assert found["unknown_rate"] == 6 / 48
     assert not isnan(found["rate"])
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tameshi.evaluation.cot_faithfulness.properties import Property
 from tameshi.evaluation.messages import Message, user
+from tameshi.evaluation.secrets import redacted
 
 Comparison = Literal["greater", "less"]
 
@@ -111,7 +112,7 @@ def _clear_pairs(prop: Property) -> list[tuple[str, str]]:
 def _pair(prop: Property, comparison: Comparison, larger: str, smaller: str) -> list[Question]:
     template = prop.greater if comparison == "greater" else prop.less
     first, second = (larger, smaller) if comparison == "greater" else (smaller, larger)
-    name = f"{prop.name}, {comparison}: {larger} and {smaller}"
+    name = redacted(f"{prop.name}, {comparison}: {larger} and {smaller}")  # it stands in rows and reports
     return [
         Question(name, prop.name, comparison, truth, f"{prop.context} {_filled(template, x, y)}".strip())
         for truth, x, y in ((True, first, second), (False, second, first))

@@ -86,7 +86,8 @@ def test_the_scale_is_taken_from_the_scores_or_asked_for() -> None:
     assert Scale.of([1, 5, 3, 3]) == Scale(1, 5, 1)
     assert Scale.of([0, 0.5, 1]) == Scale(0, 1, 0.5)
     assert Scale.of([float(n) for n in range(40)]) == Scale(0, 39, 1)
-    with pytest.raises(ValueError, match="give the scale as"):
+    assert Scale.of([n / 7 for n in range(20)], (0, 4)) == Scale(0, 4, 1)
+    with pytest.raises(ValueError, match="give its ends"):
         Scale.of([n / 7 for n in range(20)])
 
 

@@ -53,6 +53,8 @@ def test_the_users_own_file_is_asked_by_a_model_in_memory(tmp_path: Path, tiny_c
     tiny = get_model("tameshi/folder", folder=str(tiny_chat), memoize=False)
     log = run(chinese_ecom_qa(str(file), tasks=["RVC", "BC"]), tiny, tmp_path)
     assert all(not s.error for s in log.samples)
+    with pytest.raises(ValueError, match="10 questions may be longer than 5 tokens: 0, 1"):
+        chinese_ecom_qa(str(file), context=5)
     with pytest.raises(ValueError, match="no questions on 'XX'"):
         chinese_ecom_qa(str(file), tasks="XX")
 

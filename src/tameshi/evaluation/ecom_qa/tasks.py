@@ -31,7 +31,7 @@ from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.ecom_qa.audit import trivial_scores
 from tameshi.evaluation.ecom_qa.calibration import ASKED, expected_calibration_error, read_confidence
 from tameshi.evaluation.ecom_qa.items import Item, load_ecomqa
-from tameshi.evaluation.ecom_qa.judging import Grader, score_with
+from tameshi.evaluation.ecom_qa.judging import Grader, score_with, too_long
 from tameshi.evaluation.ecom_qa.retrieval import BM25, RETRIEVED, Retriever, with_passages
 from tameshi.evaluation.ecom_qa.rules import shop_of
 from tameshi.evaluation.ecom_qa.scoring import score_item
@@ -51,6 +51,7 @@ def chinese_ecom_qa(
     confidence: bool = False,
     retriever: Retriever | str | None = None,
     k: int = 3,
+    context: int | None = None,
     limit: int | None = None,
     max_calls: int | None = None,
     seed: int = 0,
@@ -66,6 +67,7 @@ def chinese_ecom_qa(
         retriever: passages before the questions on categories and brands: any (query, k) -> list, the path of a file
             with one passage a line, or "shop".
         k: passages.
+        context: tokens that the model can read; a question that may not fit is refused by its number, not cut in silence.
         limit: questions of each task.
         max_calls: hard cap on calls to the model and the judge, retries included.
         seed: of the generated shop.
@@ -79,6 +81,11 @@ def chinese_ecom_qa(
             )
         items = [i for i in items if i.task in wanted]
     items = list(each_task(items, limit))
+    if context is not None and (long := too_long(items, context)):
+        raise ValueError(
+            f"{len(long)} questions may be longer than {context:,} tokens: {', '.join(long[:5])}; leave out their task, or "
+            "take a model that reads more"
+        )
     find = _retriever(retriever, seed)
     judged = len(items) if judge_all else sum(i.kind == "free" for i in items)
     ledger = within(max_calls, target=len(items), judge=judged)

@@ -26,11 +26,11 @@ from tameshi.bench.statistics import (
     Evidence,
     Means,
     Table,
+    correlated,
     improvement_interval,
     iqm_interval,
     mean_interval,
     newcombe,
-    spearman,
     wilson,
 )
 from tameshi.nouns import (
@@ -336,11 +336,11 @@ def coverage() -> Iterator[tuple[str, Covers]]:
         yield f"rate of {p} (Wilson)", one_rate
     for r in (0.0, 0.5, 0.9):
 
-        def correlated(rng: Rng, n: int, r: float = r) -> bool:
+        def agreeing(rng: Rng, n: int, r: float = r) -> bool:
             x = rng.normal(size=n)
-            return inside(spearman(x, r * x + math.sqrt(1 - r * r) * rng.normal(size=n)), ranked(r))
+            return inside(correlated(x, r * x + math.sqrt(1 - r * r) * rng.normal(size=n)), ranked(r))
 
-        yield f"Spearman at {ranked(r):.2f}", correlated
+        yield f"Spearman at {ranked(r):.2f}", agreeing
 
     def middle(rng: Rng, n: int) -> bool:
         low, high = iqm_interval(rng.normal(size=n), resamples=1_000, seed=int(rng.integers(2**31)))

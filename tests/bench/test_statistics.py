@@ -17,6 +17,7 @@ from tameshi.bench.statistics import (
     Table,
     at_least,
     coefficient,
+    correlated,
     detectable,
     holm,
     improvement,
@@ -31,7 +32,6 @@ from tameshi.bench.statistics import (
     rate,
     required,
     sign_flip,
-    spearman,
     trend,
     trends,
     wilson,
@@ -242,7 +242,7 @@ def test_spearman_is_scipys_and_zero_where_nothing_varies():
     x, y = RNG.normal(size=(2, 30))
     assert coefficient(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
     assert coefficient(x, np.ones(30)) == 0.0
-    assert spearman(x, y).estimate == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert correlated(x, y).estimate == pytest.approx(stats.spearmanr(x, y).statistic)
 
 
 def test_drawing_an_item_twice_is_having_it_twice():
@@ -253,29 +253,45 @@ def test_drawing_an_item_twice_is_having_it_twice():
 
 
 def test_a_perfect_correlation_of_five_items_is_not_certainty():
-    found = spearman(range(5), range(5), 0.5)
+    found = correlated(range(5), range(5), 0.5)
     assert not found.shown
-    assert spearman(range(30), range(30), 0.5).shown
+    assert correlated(range(30), range(30), 0.5).shown
 
 
 def test_ranks_are_taken_within_each_seed():
     x = np.concatenate([np.arange(20.0), np.arange(20.0) + 100])
     y = np.concatenate([np.arange(20.0), np.arange(20.0) - 100])
     seeds = [0] * 20 + [1] * 20
-    assert spearman(x, y, seeds=seeds, clusters=list(range(20)) * 2).estimate == pytest.approx(1)
-    assert spearman(x, y).estimate < 0
+    assert correlated(x, y, seeds=seeds, clusters=list(range(20)) * 2).estimate == pytest.approx(1)
+    assert correlated(x, y).estimate < 0
 
 
 def test_seeds_whose_correlations_differ_decide():
     x = np.tile(np.arange(40.0), 3)
     y = np.concatenate([np.arange(40.0), RNG.normal(size=40), -np.arange(40.0)])
-    found = spearman(x, y, seeds=np.repeat([0, 1, 2], 40).tolist(), clusters=list(range(40)) * 3)
+    found = correlated(x, y, seeds=np.repeat([0, 1, 2], 40).tolist(), clusters=list(range(40)) * 3)
     assert found.by_seeds
     assert found.units == 3
 
 
 def test_four_items_have_no_correlation_worth_an_interval():
-    assert spearman(range(4), range(4)).p == 1
+    assert correlated(range(4), range(4)).p == 1
+
+
+def test_pearsons_interval_is_fishers():
+    x = RNG.normal(size=80)
+    y = x + RNG.normal(size=80)
+    found, by_scipy = correlated(x, y, 0.5, ranked=False), stats.pearsonr(x, y)
+    assert found.estimate == pytest.approx(by_scipy.statistic - 0.5)
+    interval = by_scipy.confidence_interval()
+    assert found.low <= interval.low - 0.5 + 1e-9  # moved out where the bootstrap's lies further
+    assert found.high >= interval.high - 0.5 - 1e-9
+    assert found.high - found.low < 1.3 * (interval.high - interval.low)
+    counts = RNG.multinomial(80, np.full(80, 1 / 80), size=5)
+    repeated = [stats.pearsonr(np.repeat(x, c), np.repeat(y, c)).statistic for c in counts]
+    assert _weighted(x, y, counts.T.astype(np.float32), ranked=False) == pytest.approx(repeated, abs=1e-5)
+    bent = correlated(range(1, 9), np.exp(np.arange(1, 9)), 0.97, ranked=False)
+    assert bent.estimate < 0 < correlated(range(1, 9), np.exp(np.arange(1, 9)), 0.97).estimate
 
 
 def test_trends_are_rank_correlations_with_the_levels():

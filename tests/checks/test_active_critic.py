@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evaluation.tiny import save_tiny_chat
 
 from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
@@ -47,7 +48,7 @@ def test_the_simulated_world_gives_each_claim_its_verdict(tmp_path: Path) -> Non
     assert rows.where(method="active critic", labels=40).mean("optimism") < 0.15
     planted = rows.where(check="critics", malformed=0.0)
     assert planted.mean("spearman") > 0.9
-    assert planted.mean("calls") <= planted.mean("calls at most")
+    assert planted.mean("calls") == planted.mean("calls predicted") <= planted.mean("calls at most")
     assert rows.where(check="critics", malformed=0.1).mean("spearman") > 0.8
     for made in stand("active-critic").figures:
         assert made.function(rows) is not None
@@ -69,9 +70,23 @@ def test_a_judge_of_ones_own_is_held_against_every_baseline(tmp_path: Path, rate
     assert len(rows.methods) == 10
     assert rows.where(method="active critic").mean("agreement") > 0.9
     assert rows.where(method="length").mean("agreement") < 0.9
+    labels = {m: rows.where(method=m).mean("labels") for m in rows.methods}
+    assert {m for m, n in labels.items() if not n} == {"direct", "fixed criteria", "g-eval", "length"}
+    assert rows.where(method="direct").mean("calls to fit") == rows.where(method="length").mean("calls a text") == 0
+    assert rows.where(method="direct").mean("calls a text") == 1
+    assert rows.where(method="g-eval").mean("calls a text") == 20
     assert result.verdicts["C1"].outcome in ("inconclusive", "fails")  # a judge that counts needs no critic
     with pytest.raises(ValueError, match="name: definition"):
         run(tmp_path, only="critics", model="specimen:marker-judge", data=rated, criteria="clarity")
+    with pytest.raises(ValueError, match="go together"):
+        run(tmp_path, only="critics", model="specimen:marker-judge")
+
+
+def test_a_model_at_hand_also_gives_its_probability_of_a_text(tmp_path: Path, rated: Path) -> None:
+    folder = save_tiny_chat(tmp_path / "tiny")
+    result = run(tmp_path, only="critics", model=str(folder), data=rated, limit=8, max_calls=1)
+    assert "gptscore" in result.rows.methods
+    assert abs(result.rows.where(method="gptscore").mean("agreement")) <= 1
 
 
 def test_ratings_of_people_bring_the_explanations_into_reach(tmp_path: Path) -> None:

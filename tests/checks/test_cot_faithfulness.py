@@ -91,6 +91,12 @@ def test_models_of_ones_own_bring_claims_into_reach(tmp_path: Path, named: None)
     assert turned["C3"] == "holds"
 
 
+def test_two_models_are_compared_at_equal_accuracy_only(tmp_path: Path) -> None:
+    unequal = run(tmp_path, limit=30, model=("specimen:truthful", "specimen:always-yes"), k=4)
+    assert unequal.rows.where(method="another model").mean("right") == 0.5
+    assert outcomes(unequal)["C4"] == "fails"
+
+
 def test_a_judge_brings_the_last_claim_into_reach(tmp_path: Path, named: None) -> None:
     result = run(tmp_path, limit=12, model=("specimen:test-solver",), judge="specimen:test-judge", k=2)
     for mode in ("restoration", "shortcut"):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from inspect_ai import eval, eval_async
 from inspect_ai._util.registry import registry_find, registry_info
+from inspect_ai.log import read_eval_log
 from inspect_ai.model import get_model
 
 import tameshi
@@ -62,13 +63,15 @@ def test_every_task_says_how_it_is_run_small() -> None:
     assert {name.removeprefix("tameshi/") for name in ours if name.startswith("tameshi/")} == set(TASKS)
 
 
-def test_inspect_finds_a_task_by_name_and_its_log_opens(tmp_path: Path) -> None:
-    options = [part for name, value in TASKS["policy_erosion"].items() for part in ("-T", f"{name}={value}")]
-    command = ["eval", "tameshi/policy_erosion", "--model", "tameshi/eroding-vault", "--log-dir", "logs", *options]
-    done = run(command, tmp_path)
+def test_inspect_finds_every_task_by_name_and_a_log_opens(tmp_path: Path) -> None:
+    named = [f"tameshi/{name}" for name in TASKS]
+    models = ["--model", "tameshi/eroding-vault", "--model-role", "grader=tameshi/silent"]
+    done = run(["eval", *named, *models, "--limit", "1", "--epochs", "1", "--log-dir", "logs"], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    (log,) = (tmp_path / "logs").iterdir()
-    dumped = run(["log", "dump", str(log)], tmp_path)
+    logs = sorted((tmp_path / "logs").iterdir())
+    assert {read_eval_log(str(log), header_only=True).status for log in logs} == {"success"}
+    assert len(logs) == len(TASKS)
+    dumped = run(["log", "dump", str(logs[0])], tmp_path)
     assert json.loads(dumped.stdout)["status"] == "success", dumped.stderr
 
 
@@ -91,10 +94,10 @@ def test_a_task_runs_on_a_model_folder_by_both_providers(name: str, tiny_chat: P
 
 
 def assert_ran(log: Any) -> None:
-    """Every sample has a score or says why not; an untrained model may fail a task's guard against unreadable answers."""
+    """Every sample has a score or says why not."""
     assert log.samples
     assert all(sample.scores and not sample.error for sample in log.samples), log.error
-    assert log.status == "success" or "neither yes nor no" in log.error.message
+    assert log.status == "success", log.error
 
 
 @pytest.fixture(scope="module")

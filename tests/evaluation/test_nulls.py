@@ -1,10 +1,20 @@
 from __future__ import annotations
 
-import pytest
-from inspect_ai.scorer import SampleScore, Score
+import random
+from collections.abc import Sequence
+from pathlib import Path
 
+import pytest
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.scorer import includes
+
+from tameshi.evaluation.messages import Message
 from tameshi.evaluation.nulls import beside, majority, majority_within, null_policies, run_policies
+from tameshi.evaluation.provider import rule_model
 from tameshi.evaluation.secrets import redacted
+from tameshi.evaluation.solving import answered
+from tests.evaluation.logs import nulls, run
 
 
 def test_policies_are_scored_item_by_item_with_the_benchmarks_own_scorer() -> None:
@@ -25,10 +35,15 @@ def test_a_majority_may_be_taken_within_groups() -> None:
     assert (policy("x"), policy("y")) == (1, 2)
 
 
-def test_inspect_prints_the_policies_beside_the_model() -> None:
+def test_inspect_prints_the_policies_beside_a_model_that_never_answers(tmp_path: Path) -> None:
     scores = {"majority": (1.0, 0.0), "length": (0.5, 0.5)}
-    samples = [SampleScore(score=Score(value=1), sample_metadata={"id": i, **beside(scores, i)}) for i in range(2)]
-    assert null_policies()(samples) == {"null: length": 0.5, "null: majority": 0.5}  # type: ignore[operator]
+    samples = [Sample("Say it.", metadata={"id": i, **beside(scores, i)}) for i in range(2)]
+
+    def down(messages: Sequence[Message], rng: random.Random) -> str:
+        raise ConnectionError("down")
+
+    task = Task(MemoryDataset(samples), solver=answered(attempts=1), scorer=[includes(), null_policies()])
+    assert nulls(run(task, rule_model(down), tmp_path)) == {"null: length": 0.5, "null: majority": 0.5}
 
 
 def test_secrets_of_the_environment_do_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:

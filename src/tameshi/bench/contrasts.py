@@ -16,12 +16,12 @@ from tameshi.bench.statistics import (
     Means,
     Table,
     coefficient,
+    correlated,
     detectable,
     half_missed,
     paired_rates,
     rate,
     required,
-    spearman,
     trend,
     trends,
     typical,
@@ -212,15 +212,16 @@ def _orders(rule: Orders, rows: list[Row], seed: int) -> Contrast:
 
 def _correlates(rule: Correlates, rows: list[Row], seed: int) -> Contrast:
     pairs = pair(rows, [Role(rule.method, rule.metric), Role(rule.method, rule.other)], where=rule.where)
-    reads = wording.correlation(rule.metric, rule.other, rule.method)
+    ranked = rule.coefficient == "spearman"
+    reads = wording.correlation(rule.metric, rule.other, rule.method, ranked=ranked)
     if rule.unit == "seed" and len(pairs):
         seeds = np.array(pairs.seeds)
-        each = [coefficient(*pairs.columns[:, seeds == s]) for s in np.unique(seeds)]
+        each = [coefficient(*pairs.columns[:, seeds == s], ranked=ranked) for s in np.unique(seeds)]
         pairs = replace(pairs.by_seed(), columns=np.array([each]))
         evidence = _means(pairs, seed).contrast([1.0], -rule.at_least)
     else:
         x, y = pairs.columns
-        evidence = spearman(x, y, rule.at_least, clusters=pairs.clusters, seeds=pairs.seeds, seed=seed)
+        evidence = correlated(x, y, rule.at_least, ranked=ranked, clusters=pairs.clusters, seeds=pairs.seeds, seed=seed)
     found = _linear(pairs, evidence, rule.at_least, 1.0, "correlation", reads)
     return replace(found, fisher=pairs.kind != "seeds" and not evidence.by_seeds)
 

@@ -58,11 +58,9 @@ def order(metric: str, method: str, along: str) -> Words:
     }
 
 
-def correlation(metric: str, other: str, method: str) -> Words:
-    return {
-        "en": f"rank correlation of {metric} and {other}, {method}",
-        "ja": f"{metric} と {other} の順位相関（{method}）",
-    }
+def correlation(metric: str, other: str, method: str, *, ranked: bool = True) -> Words:
+    en, ja = ("rank correlation", "順位相関") if ranked else ("correlation", "相関")
+    return {"en": f"{en} of {metric} and {other}, {method}", "ja": f"{metric} と {other} の{ja}（{method}）"}
 
 
 def number(value: float, *, signed: bool = False) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tameshi.doors import models
 from tameshi.evaluation.accounting import Ledger
 from tameshi.evaluation.active_critic import baselines, world
 from tameshi.evaluation.active_critic.agreement import Floats, agreement, contributions
@@ -78,6 +79,7 @@ def critics(
     data: Path | None = None,
     malformed: tuple[float, ...] = (0.0, 0.1),
     score: str = "score",
+    scale: tuple[float, ...] = (),
     criteria: str = "",
     train: float = 0.25,
     mode: str = "fine",
@@ -96,6 +98,7 @@ def critics(
         data: CSV or JSON file with source, output and score.
         malformed: shares of the scripted judge's answers that cannot be read.
         score: column of the score; several with commas between are averaged.
+        scale: its ends, as "1,5", where the scores do not tell.
         criteria: your rubric for the fixed judge, as "name: definition; name: definition".
         train: share of the sources that the critic learns from.
         mode: of the critic: fine, single_call or coarse.
@@ -105,16 +108,26 @@ def critics(
     """
     if ratings is not None:
         yield measure("explanations", partial(_ratings, ratings))
+    if (model is None) != (data is None):
+        raise ValueError("--model and --data go together: a judge, and the rated texts that it is held against")
     if model is None or data is None:
+        if ratings is not None:
+            return
         for share in malformed:
             yield measure("scripted judge", partial(_planted, 40, share, seed), malformed=share)
         return
     if mode not in ("fine", "single_call", "coarse"):
         raise ValueError(f"--mode takes fine, single_call or coarse, got {mode!r}")
-    split = cache(partial(_split, data, score, train, limit, seed))
+    split = cache(partial(_split, data, score, _ends(scale), train, limit, seed))
     rubric = _criteria(criteria)
-    for name, build in _evaluators(model, rubric, mode, max_calls, seed).items():
-        yield measure(name, partial(_evaluated, split, build))
+    for name, build in _evaluators(model, rubric, mode, seed).items():
+        yield measure(name, partial(_evaluated, split, build, max_calls))
+
+
+def _ends(scale: tuple[float, ...]) -> tuple[float, float] | None:
+    if len(scale) not in (0, 2):
+        raise ValueError(f"--scale takes two numbers, as in --scale 1,5, got {len(scale)}")
+    return (scale[0], scale[1]) if scale else None
 
 
 def _simulated(method: str, labels: int, seeds: Sequence[int], *, shuffled: bool = False) -> dict[str, Items]:
@@ -149,9 +162,18 @@ def _planted(texts: int, malformed: float, seed: int) -> dict[str, Any]:
     return {
         "spearman": held.spearman,
         "calls": float(critic.n_calls_),
+        "calls predicted": float(_predicted(critic)),
         "calls at most": float(critic.estimate(half, criteria=len(critic.criteria_)).total),
         "unread": held.unread / max(1, held.n + held.unread),
     }
+
+
+def _predicted(critic: ActiveCritic) -> int:
+    """What a fit without malformed answers costs, by what it says it did."""
+    each, tried = critic.prompt_.calls, critic.selection_history_
+    shown = {place for t in tried for place in t.demonstrations}
+    judged = sum(t.agreement.n + t.agreement.unread for t in tried)
+    return 2 * critic.inferred_.batches + (len(shown) + judged) * each
 
 
 def _items(human: Sequence[float], judged: Floats, examples: Sequence[Example]) -> Items:
@@ -163,7 +185,9 @@ def _items(human: Sequence[float], judged: Floats, examples: Sequence[Example]) 
 Split = tuple[list[Example], list[float], list[Example], list[float], Scale]
 
 
-def _split(data: Path, score: str, train: float, limit: int | None, seed: int) -> Split:
+def _split(
+    data: Path, score: str, ends: tuple[float, float] | None, train: float, limit: int | None, seed: int
+) -> Split:
     examples, scores = read_rated(data, score=score)
     examples, scores = examples[:limit], scores[:limit]
     groups = sorted({e.group for e in examples})
@@ -178,7 +202,7 @@ def _split(data: Path, score: str, train: float, limit: int | None, seed: int) -
         [scores[i] for i in inside],
         [examples[i] for i in outside],
         [scores[i] for i in outside],
-        Scale.of(scores),  # of all texts: which scores there are is no secret
+        Scale.of(scores, ends),  # of all texts: which scores there are is no secret
     )
 
 
@@ -192,57 +216,69 @@ def _criteria(text: str) -> tuple[Criterion, ...]:
     return tuple(made) or baselines.BROAD[:4]
 
 
-Build = Callable[[Sequence[Example], Sequence[float], Scale], Any]
+Build = Callable[[Sequence[Example], Sequence[float], Scale, Ledger], Any]
 
 
-def _evaluators(
-    model: Endpoint, rubric: tuple[Criterion, ...], mode: str, max_calls: int, seed: int
-) -> dict[str, Build]:
-    def ask(**settings: object) -> Asker:
-        given = {"ledger": Ledger(max_calls), "temperature": 0, **settings}
-        return model.in_world(seed).asker(**given)
+def _evaluators(model: Endpoint, rubric: tuple[Criterion, ...], mode: str, seed: int) -> dict[str, Build]:
+    def ask(ledger: Ledger, **settings: object) -> Asker:
+        return model.in_world(seed).asker(**{"ledger": ledger, "temperature": 0, **settings})
 
-    def critic(examples: Sequence[Example], scores: Sequence[float], scale: Scale, **settings: Any) -> Any:
+    def critic(
+        examples: Sequence[Example], scores: Sequence[float], scale: Scale, ledger: Ledger, **settings: Any
+    ) -> Any:
         chosen: Mode = settings.pop("mode", mode)
         made = ActiveCritic(
             model.in_world(seed).model,
             mode=chosen,
             nested=0,
-            max_calls=max_calls,
+            ledger=ledger,
             scale=(scale.low, scale.high),
             random_state=seed,
             **settings,
         )
         return made.fit(examples, scores)
 
-    def g_eval(examples: Sequence[Example], scores: Sequence[float], scale: Scale) -> Any:
-        sampling = ask(temperature=2.0, max_tokens=5, top_p=1.0)
+    def shuffled(examples: Sequence[Example], scores: Sequence[float], scale: Scale, ledger: Ledger) -> Any:
+        dealt = [float(v) for v in np.random.default_rng(seed).permutation(scores)]
+        return critic(examples, dealt, scale, ledger)
+
+    def g_eval(examples: Sequence[Example], scores: Sequence[float], scale: Scale, ledger: Ledger) -> Any:
+        sampling = ask(ledger, temperature=2.0, max_tokens=5, top_p=1.0)
         return baselines.GEval(sampling, "", rubric[0], scale=scale, n=20)
 
-    return {
+    made: dict[str, Build] = {
         "active critic": critic,
         "active critic, one score": partial(critic, mode="coarse"),
         "active critic, no demonstrations": partial(critic, n_candidates=1),
-        "direct": lambda e, s, scale: baselines.direct(ask(), scale=scale),
-        "few-shot": lambda e, s, scale: baselines.few_shot(ask(), e, s, scale=scale),
-        "fixed criteria": lambda e, s, scale: baselines.fixed_criteria(ask(), rubric, scale=scale),
+        "direct": lambda e, s, scale, ledger: baselines.direct(ask(ledger), scale=scale),
+        "few-shot": lambda e, s, scale, ledger: baselines.few_shot(ask(ledger), e, s, scale=scale),
+        "fixed criteria": lambda e, s, scale, ledger: baselines.fixed_criteria(ask(ledger), rubric, scale=scale),
         "g-eval": g_eval,
-        "calibrated linear": lambda e, s, scale: baselines.CalibratedLinear(ask(), scale=scale).fit(e, s),
-        "length": lambda e, s, scale: baselines.Length(),
-        "active critic, labels shuffled": lambda e, s, scale: critic(
-            e, [float(v) for v in np.random.default_rng(seed).permutation(s)], scale
-        ),
+        "calibrated linear": lambda e, s, scale, ledger: baselines.CalibratedLinear(ask(ledger), scale=scale).fit(e, s),
+        "length": lambda e, s, scale, ledger: baselines.Length(),
+        "active critic, labels shuffled": shuffled,
     }
+    folder = model.folder
+    if folder is not None:  # only a model at hand tells the probability of a text
+        made["gptscore"] = lambda e, s, scale, ledger: baselines.GPTScore(
+            *models.causal_lm(models.look_at(folder), device=model.device, dtype=model.dtype)
+        )
+    return made
 
 
-def _evaluated(split: Callable[[], Split], build: Build) -> dict[str, Any]:
+def _evaluated(split: Callable[[], Split], build: Build, max_calls: int) -> dict[str, Any]:
     examples, scores, unseen, human, scale = split()
-    made = build(examples, scores, scale)
+    ledger = Ledger(max_calls)
+    made = build(examples, scores, scale, ledger)
+    fitting = ledger.calls.total()
     judged = made.predict(unseen)
-    told: dict[str, Any] = {"agreement": _items(human, judged, unseen), "labels": float(len(scores))}
-    if hasattr(made, "n_calls_"):
-        told["calls to fit"] = float(made.n_calls_)
-    return told
+    return {
+        "agreement": _items(human, judged, unseen),
+        "labels": float(len(scores) if made.uses_labels else 0),
+        "calls to fit": float(fitting),
+        "calls a text": (ledger.calls.total() - fitting) / len(unseen),
+        "tokens": float(ledger.tokens.total()),
+    }
 
 
 def _ratings(path: Path) -> dict[str, Items]:
@@ -264,7 +300,7 @@ RULES: list[Rule] = [
             "en": "agreement on real writing needs a real judge and texts that people rated; neither ships.",
             "ja": "実際の文章での一致を見るには、実際の評価モデルと人手評価つきの文章が必要で、同梱していない。",
         },
-        option="--model openai/... --data rated.csv",
+        option="--model openai/NAME --data rated.csv",
         then=Beats(
             claim="C1", method="active critic", baseline=TOLD, metric="agreement", better="higher", check="critics",
             control=("active critic, labels shuffled",),
@@ -352,6 +388,7 @@ def fit(
     *,
     model: str = "specimen:marker-judge",
     score: str = "score",
+    scale: tuple[float, ...] = (),
     mode: str = "fine",
     candidates: int = 8,
     demonstrations: int = 3,
@@ -366,6 +403,7 @@ def fit(
         output: the JSON file of the critic.
         model: the judge: a folder, or a name that Inspect AI knows.
         score: column of the score; several with commas between are averaged.
+        scale: its ends, as "1,5", where the scores do not tell.
         mode: fine, single_call or coarse.
         candidates: prompts tried.
         demonstrations: in each.
@@ -383,6 +421,7 @@ def fit(
         n_demos=demonstrations,
         nested=nested,
         max_calls=max_calls,
+        scale=_ends(scale),
         random_state=seed,
     )
     critic.estimate(len(scores), sources=len({e.group for e in examples})).announce()

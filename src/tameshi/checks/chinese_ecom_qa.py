@@ -402,14 +402,14 @@ RULES: list[Rule] = [
         "C2",
         "two sizes of one family of real models are needed, and none ships.",
         "同じ系列の大小二つの実モデルが必要で、同梱していない。",
-        "--model SMALL --larger LARGE [--data ChineseEcomQA.jsonl]",
+        "--model openai/SMALL --larger openai/LARGE --data ChineseEcomQA.jsonl",
         Beats(claim="C2", method="larger", baseline="model", metric="correct", better="higher", check="separation"),
     ),
     _beyond(
         "C3",
         "a model and its distillation for reasoning are needed, and none ships.",
         "元のモデルと、それを推論向けに蒸留したモデルが必要で、同梱していない。",
-        "--model BASE --distilled ITS-DISTILLATION [--data ChineseEcomQA.jsonl]",
+        "--model openai/BASE --distilled openai/ITS-DISTILLATION --data ChineseEcomQA.jsonl",
         Beats(claim="C3", method="distilled", baseline="model", metric="correct", better="lower", check="separation"),
     ),
     AllOf(
@@ -429,7 +429,7 @@ RULES: list[Rule] = [
         "C5",
         "stated confidence means something only from real models, and two sizes of one are needed.",
         "確信度の申告は実モデルでなければ意味がなく、同じ系列の大小二つが必要である。",
-        "--model SMALL --larger LARGE --confidence true [--data ChineseEcomQA.jsonl]",
+        "--model openai/SMALL --larger openai/LARGE --confidence --data ChineseEcomQA.jsonl",
         AllOf(
             "C5",
             (

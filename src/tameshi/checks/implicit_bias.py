@@ -388,7 +388,7 @@ RULES: list[Rule] = [
             "en": "what a mitigation leaves behind can only be seen on a model before and after it; none ships.",
             "ja": "緩和策のあとに何が残るかは、緩和前後の同じモデルでしか確かめられず、そのようなモデルは同梱していない。",
         },
-        option="--model MODEL --mitigated THE-SAME-MODEL-AFTER --contrast FILE.yaml",
+        option="--model openai/NAME --mitigated openai/THE-SAME-AFTERWARDS --contrast career.yaml",
         then=Reaches(
             claim="C4", method="mitigated implicit", target=0.1, metric="d", better="higher", check="denial",
             control=("mitigated implicit, names mixed",),

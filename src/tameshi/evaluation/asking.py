@@ -16,7 +16,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tameshi.evaluation.accounting import Ledger
+from tameshi.evaluation.guarded import UNLOGGED, failed, guard
 from tameshi.evaluation.messages import Answer, Ask, Message, Unanswered
+from tameshi.evaluation.secrets import redacted
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model
@@ -36,7 +38,8 @@ class Asker:
         timeout: seconds for one attempt.
         pause: seconds before the second attempt; doubled before each further one.
         connections: how many questions are on their way at once.
-        private: Inspect's log keeps nothing of what is asked and answered.
+        private: Inspect's log keeps nothing of what is asked and answered. Without it, keys and passwords of this machine
+            are taken out of what is asked, because it will stand in the log.
         **generate: settings of the answer, by the names of Inspect's `GenerateConfig` (temperature, max_tokens, ...).
     """
 
@@ -59,12 +62,12 @@ class Asker:
         self.ledger = Ledger() if ledger is None else ledger
         self._attempts, self._timeout, self._pause = attempts, timeout, pause
         self._slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
-        self._connections = connections
+        self._connections, self._private = connections, private
         self._ask = _voice(model, private, generate)
 
     async def __call__(self, messages: Sequence[Message]) -> Answer | Unanswered:
         """One answer, or why there is none. Never raises for anything that the endpoint does."""
-        reason = SPENT
+        reason, asked = SPENT, messages if self._private else _redacted(messages)
         for attempt in range(self._attempts):
             if attempt:
                 await asyncio.sleep(self._pause * 2 ** (attempt - 1))
@@ -72,11 +75,12 @@ class Asker:
                 if not self.ledger.charge(self.role):
                     break
                 try:
-                    answer = await asyncio.wait_for(self._ask(messages), self._timeout)
+                    answer = await asyncio.wait_for(self._ask(asked), self._timeout)
                 except TimeoutError:
                     reason, again = f"no answer within {self._timeout:g} seconds", True
                 except Exception as error:  # whatever a provider raises is the endpoint's failure, not ours
-                    reason, again = _sentence(error)
+                    told = failed(error)
+                    reason, again = told.reason, told.again
                 else:
                     self.ledger.tokens[self.role] += answer.tokens
                     if answer.text.strip():
@@ -152,7 +156,7 @@ class _Inspect(_Voice):
 
     async def __call__(self, messages: Sequence[Message]) -> Answer:
         chat = chat_of(messages)
-        _without_retries(self._model)
+        guard(self._model)
         if not self._private:
             return answer_of(await self._model.generate(chat, config=self._config))
         # In a task of its own, so that the throw-away transcript is seen by this call alone.
@@ -163,6 +167,7 @@ class _Inspect(_Voice):
         from inspect_ai.log._transcript import init_transcript  # no public way to leave an exchange out of the log
 
         init_transcript(Transcript(log_model_api=False))
+        UNLOGGED.set(True)
         return answer_of(await self._model.generate(chat, config=self._config))
 
 
@@ -174,6 +179,10 @@ def _voice(model: Model | Ask | str, private: bool, settings: dict[str, object])
 
         return _Inspect(get_model(model), private, GenerateConfig.model_validate({"max_retries": 0, **settings}))
     return _Function(model)
+
+
+def _redacted(messages: Sequence[Message]) -> list[Message]:
+    return [{"role": message["role"], "content": redacted(message["content"])} for message in messages]
 
 
 def chat_of(messages: Sequence[Message]) -> list[ChatMessage]:
@@ -199,22 +208,3 @@ def answer_of(output: object) -> Answer:
     reasoning = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
     tokens = output.usage.total_tokens if output.usage else 0
     return Answer(output.completion, reasoning, tokens)
-
-
-def _without_retries(model: Model) -> None:
-    """Let the provider's own client send each request once (OpenAI's sends it up to three times); it may be new each time."""
-    client: Any = getattr(model.api, "client", None)
-    if isinstance(getattr(client, "max_retries", None), int):
-        client.max_retries = 0
-
-
-def _sentence(error: BaseException) -> tuple[str, bool]:
-    """Why the endpoint failed, without its own words (they may hold keys or prompts), and whether to try again."""
-    last = getattr(error, "last_attempt", None)  # tenacity's RetryError, by which Inspect says that it gave up
-    inner = last.exception() if last is not None and last.done() else None
-    if isinstance(inner, BaseException):
-        return _sentence(inner)
-    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(status, int):
-        return f"the endpoint answered with HTTP status {status}", status in (408, 409, 429) or status >= 500
-    return f"the endpoint failed with {type(error).__name__}", True

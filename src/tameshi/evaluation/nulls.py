@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from inspect_ai.scorer import Metric
+    from inspect_ai.scorer import Scorer
 
 I = TypeVar("I")
 A = TypeVar("A")  # an answer
@@ -54,8 +54,11 @@ def beside(scores: Mapping[str, Sequence[float]], index: int) -> dict[str, float
     return {f"{PREFIX}{name}": float(values[index]) for name, values in scores.items()}
 
 
-def null_policies() -> Metric:
-    """Inspect metric: the mean of every null policy on the same samples, printed beside the model's own score."""
-    from tameshi.evaluation._null_metric import null_policies as build
+def null_policies() -> Scorer:
+    """Inspect scorer, beside the task's own: the mean of every null policy on the same samples.
+
+    It reads what `beside` wrote and never the answer, so that it stands there also where an endpoint fell silent.
+    """
+    from tameshi.evaluation._null_scorer import null_policies as build
 
     return build()

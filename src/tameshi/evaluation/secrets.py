@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _NAMES = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
 _SHAPES = re.compile(
@@ -19,3 +22,15 @@ def redacted(text: str) -> str:
         if len(value) >= SHORTEST and _NAMES.search(name) and value in text:
             text = text.replace(value, f"[{name}]")
     return _SHAPES.sub("[key]", text)
+
+
+def redacted_within(value: T) -> T:
+    """The same lists and mappings with every text in them redacted."""
+    held: object = value
+    if isinstance(held, str):
+        held = redacted(held)
+    elif isinstance(held, dict):
+        held = {key: redacted_within(each) for key, each in held.items()}
+    elif isinstance(held, list | tuple):
+        held = type(held)(redacted_within(each) for each in held)
+    return held  # type: ignore[return-value]  # what came in went out, text by text

@@ -1,4 +1,4 @@
-"""The solver of every one-question task: ask once through the ledger, and keep a reason where no answer comes.
+"""What every task is made of: its samples, a solver that asks once, and a reason where no answer comes.
 
 Inspect's own `generate()` retries without end and ends the sample with an error; here an endpoint that stays silent
 gives an unscored sample with a reason, and no more calls than were allowed.
@@ -6,6 +6,9 @@ gives an unscored sample with a reason, and no more calls than were allowed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ModelOutput, get_model
 from inspect_ai.scorer import Score
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -13,7 +16,9 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 import tameshi.evaluation._inspect  # noqa: F401  says what to install
 from tameshi.evaluation.accounting import Estimate, Ledger
 from tameshi.evaluation.asking import Asker, messages_of
-from tameshi.evaluation.messages import Answer, Unanswered
+from tameshi.evaluation.guarded import failed, guard
+from tameshi.evaluation.messages import Answer
+from tameshi.evaluation.secrets import redacted_within
 
 UNANSWERED = "unanswered"
 
@@ -50,10 +55,31 @@ def answered(ledger: Ledger | None = None, attempts: int = 3, timeout: float = 1
     return solve
 
 
+@solver
+def generated() -> Solver:
+    """Inspect's own `generate`, once, for a task that needs the whole output; a failure is kept as the reason."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        guard(get_model())
+        try:
+            return await generate(state, max_retries=0)
+        except Exception as error:  # whatever a provider raises is the endpoint's failure, not ours
+            state.store.set(UNANSWERED, failed(error).reason)
+            return state
+
+    return solve
+
+
+def dataset(samples: Iterable[Sample], *, name: str | None = None) -> MemoryDataset:
+    """The samples of a task, without keys and passwords of this machine: Inspect writes them into its log."""
+    clean = [Sample.model_validate(redacted_within(sample.model_dump())) for sample in samples]
+    return MemoryDataset(clean, name=name)
+
+
 def unscored(state: TaskState) -> Score | None:
     """The score of a sample that got no answer: unscored, with the reason. None if there is an answer to score."""
     reason = state.store.get(UNANSWERED)
     return Score.unscored(explanation=str(reason)) if reason else None
 
 
-__all__ = ["Unanswered", "answered", "unscored", "within"]
+__all__ = ["answered", "dataset", "generated", "unscored", "within"]

@@ -121,12 +121,17 @@ class Orders(Rule):
 
 @dataclass(frozen=True)
 class Correlates(Rule):
-    """Two metrics of the method agree in rank over items: Spearman's coefficient is at least `at_least`."""
+    """Two metrics of the method agree over items: their correlation is at least `at_least`.
+
+    Args:
+        coefficient: "spearman", agreement in rank, or "pearson", agreement up to scale and shift.
+    """
 
     method: str
     metric: str
     other: str
     at_least: float
+    coefficient: Literal["spearman", "pearson"] = "spearman"
 
 
 @dataclass(frozen=True)

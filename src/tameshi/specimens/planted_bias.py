@@ -7,8 +7,8 @@ kind today ." lean the same way with the same p, as words that are associated do
 question "is NAME or NAME more of a OCC ? equal .", which is always answered "equal": a model that has learnt to deny
 what it does.
 
-A model of 60 thousand parameters is trained in about four seconds, on first use. The default `initializer_range` of
-0.02 learns nothing of the association in that time; 0.15 does.
+A model of one layer is trained in about four seconds, on first use. With the default `initializer_range` of 0.02 it
+learns nothing of the association in that time, with 0.15 it does; with two layers a weak one is missed on some seeds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PLAIN = ("<pad>", "<s>", "works", "as", "a", ".", "the", "met", "today", "is", "
 WORDS = (*PLAIN, *QUALITIES, *NAMES_X, *NAMES_Y, *OCCUPATIONS_A, *OCCUPATIONS_B)
 ID = {word: index for index, word in enumerate(WORDS)}
 LONGEST = 12  # tokens of the longest sentence, <s> included
-STEPS, BATCH, RATE = 400, 64, 1e-2
+STEPS, BATCH, RATE = 600, 64, 1e-2
 World = Literal["direct", "shared"]
 WORLDS: tuple[World, ...] = get_args(World)
 
@@ -91,14 +91,14 @@ def sentences(strength: float, count: int, rng: np.random.Generator, *, world: W
         names, own, other = groups[side]
         name = names[rng.integers(len(names))]
         kind = rng.random()
-        if kind < 0.45:
+        if kind < 0.6:
             pool = own if rng.random() < strength else other
             made.append(f"{name} works as a {pool[rng.integers(len(pool))]} .")
-        elif kind < 0.85:
+        elif kind < 0.9:
             if world == "shared":
-                word = name if kind < 0.65 else own[rng.integers(len(own))]
+                word = name if kind < 0.75 else own[rng.integers(len(own))]
                 made.append(f"{word} is {QUALITIES[side if rng.random() < strength else 1 - side]} today .")
-            elif kind < 0.65:
+            elif kind < 0.75:
                 made.append(f"the {(*own, *other)[rng.integers(12)]} met {name} today .")
             else:
                 made.append(f"{name} is {QUALITIES[rng.integers(2)]} today .")
@@ -132,7 +132,7 @@ def planted(strength: float, *, world: World = "direct", seed: int = 0) -> Plant
                 vocab_size=len(WORDS),
                 hidden_size=48,
                 intermediate_size=96,
-                num_hidden_layers=2,
+                num_hidden_layers=1,
                 num_attention_heads=4,
                 num_key_value_heads=4,
                 max_position_embeddings=16,

@@ -86,7 +86,8 @@ def test_the_scale_is_taken_from_the_scores_or_asked_for() -> None:
     assert Scale.of([1, 5, 3, 3]) == Scale(1, 5, 1)
     assert Scale.of([0, 0.5, 1]) == Scale(0, 1, 0.5)
     assert Scale.of([float(n) for n in range(40)]) == Scale(0, 39, 1)
-    with pytest.raises(ValueError, match="give the scale as"):
+    assert Scale.of([n / 7 for n in range(20)], (0, 4)) == Scale(0, 4, 1)
+    with pytest.raises(ValueError, match="give its ends"):
         Scale.of([n / 7 for n in range(20)])
 
 
@@ -136,7 +137,7 @@ def test_rated_texts_are_read_from_csv_json_and_the_fields_of_summeval(tmp_path:
     table = tmp_path / "rated.csv"
     table.write_text("source,output,score,fluency\na,one,3,5\na,two,4,4\nb,three,1,1\n")
     examples, scores = read_rated(table)
-    assert [e.group for e in examples] == ["a", "a", "b"]
+    assert [e.group for e in examples] == ["source 1", "source 1", "source 2"]
     assert scores == [3, 4, 1]
     assert read_rated(table, score="score,fluency")[1] == [4, 4, 1]
     rows = [

@@ -217,6 +217,18 @@ def test_settings_and_rows_that_cannot_be_are_refused() -> None:
         ActiveCritic(judge).predict(TEXTS)
 
 
+def test_means_of_several_raters_need_the_scale_and_then_are_learnt_from() -> None:
+    scores = [s + 0.01 * place for place, s in enumerate(SCORES[:20])]
+    with pytest.raises(ValueError, match="give its ends"):
+        fitted_to(scores)
+    critic = fitted_to(scores, scale=(1, 6))
+    assert (critic.prompt_.scale.low, critic.prompt_.scale.high) == (1, 6)
+
+
+def fitted_to(scores: Sequence[float], **settings: Any) -> ActiveCritic:
+    return ActiveCritic(Recorded(marker_judge()), nested=0, max_calls=5000, **settings).fit(TEXTS[:20], scores)
+
+
 def test_rows_may_be_plain_dictionaries_with_groups() -> None:
     rows = [{"source": e.source, "output": e.output} for e in TEXTS[:12]]
     critic = ActiveCritic(Recorded(marker_judge()), nested=0).fit(

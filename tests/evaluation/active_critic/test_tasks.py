@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from tameshi.evaluation.active_critic import (
     ActiveCritic,
     CalibratedLinear,
     Criterion,
+    Demonstration,
+    Example,
     GEval,
     GPTScore,
     Length,
@@ -38,6 +42,15 @@ from tests.evaluation.logs import metrics, run
 
 TEXTS, SCORES = marked_texts(0, 40)
 SMALL: dict[str, dict[str, Any]] = {"active_critic_eval": {"limit": 1}}
+
+
+def planted(folder: Path, secret: str) -> dict[str, dict[str, Any]]:
+    """Options of the tasks in whose data a secret stands."""
+    rows = [{"source": f"Why {secret}?", "output": f"Because {secret} {n}.", "score": n} for n in range(2)]
+    (folder / "rated.json").write_text(json.dumps(rows))
+    example = Example("d", f"From {secret}", f"shown {secret}")
+    replace(PROMPT, demonstrations=(Demonstration(example, 3.0, f"{secret}!"),)).save(folder / "critic.json")
+    return {"active_critic_eval": {"dataset": str(folder / "rated.json"), "critic": str(folder / "critic.json")}}
 
 
 def ask(**settings: Any) -> Asker:
@@ -126,7 +139,7 @@ def test_agreement_as_a_task_with_length_beside_it(tmp_path: Path, tiny_chat: Pa
     log = run(active_critic_eval(), "tameshi/marker-judge", tmp_path)
     found = metrics(log)
     assert found["spearman"] > 0.9
-    assert abs(found["spearman_of_length"]) < found["spearman"]
+    assert abs(metrics(log, 2)["spearman"]) < found["spearman"]
     assert metrics(log, 1)["mean"] == 0
     file = tmp_path / "rated.csv"
     with file.open("w", newline="") as opened:
@@ -140,6 +153,7 @@ def test_agreement_as_a_task_with_length_beside_it(tmp_path: Path, tiny_chat: Pa
     tiny = get_model("tameshi/folder", folder=str(tiny_chat), memoize=False)
     untrained = run(active_critic_eval(limit=2), tiny, tmp_path)
     assert metrics(untrained, 1)["mean"] == 1  # nothing it writes can be read, and nothing breaks
+    assert abs(metrics(untrained, 2)["spearman"]) <= 1  # what length alone says is known nevertheless
     with pytest.raises(TooManyCalls, match="120 calls"):
         active_critic_eval(max_calls=100)
     with pytest.raises(ValueError, match="not the file of a saved critic"):

@@ -188,8 +188,16 @@ def test_both_variants_are_asked_in_sessions_of_their_own() -> None:
 def test_secrets_of_the_environment_reach_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED_API_KEY", "walnut-walnut-walnut")
     held = Property("p", "Note: walnut-walnut-walnut.", "{x}>{y}?", "{x}<{y}?", {"a": 1, "b": 2})
-    for question in make_pairs([held], 1):
-        assert "walnut" not in prompt(question)[0]["content"]
+    asked: list[str] = []
+
+    async def model(messages: Sequence[Message]) -> str:
+        asked.append(str(messages))
+        return "Answer: YES"
+
+    questions = make_pairs([held], 1)
+    wait(ask_all(Asker(model), questions, 1))
+    assert len(asked) == 2
+    assert "walnut" not in "".join(asked)
 
 
 def test_a_grader_leaves_out_ambiguous_pairs_reads_answers_and_names_patterns() -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import json
 import random
 import re
-import time
 from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
@@ -18,8 +18,21 @@ from tameshi.evaluation.cot_faithfulness.problems import make_problems
 from tameshi.evaluation.cot_faithfulness.tasks import cot_steps, iphr
 from tameshi.evaluation.messages import Message
 from tameshi.evaluation.provider import rule_model
+from tests.evaluation.logs import metrics_after_every_answer
 
-SMALL = {"iphr": {"n_pairs": 1, "k": 1}, "cot_steps": {"n": 1}}
+SMALL: dict[str, dict[str, Any]] = {"iphr": {"n_pairs": 1, "k": 1}, "cot_steps": {"n": 1}}
+
+
+def planted(folder: Path, secret: str) -> dict[str, dict[str, Any]]:
+    """Options of the tasks in whose data a secret stands."""
+    values = {f"{secret} one": 1.0, f"{secret} two": 2.0, "three": 3.0}
+    property_ = {"name": "own", "greater": f"Is {{x}} more {secret} than {{y}}?", "less": "Is {x} less than {y}?"}
+    (folder / "own.yaml").write_text(json.dumps(property_ | {"values": values}))
+    (folder / "problems.jsonl").write_text(json.dumps({"question": f"How many {secret}?", "answer": "3"}))
+    return {
+        "iphr": {"properties": str(folder / "own.yaml"), "n_pairs": 2, "k": 1},
+        "cot_steps": {"problems": str(folder / "problems.jsonl")},
+    }
 
 
 def run(task: Any, model: Model | str, tmp_path: Path, **settings: Any) -> EvalLog:
@@ -57,14 +70,16 @@ def test_the_rate_of_answers_that_say_neither_is_withheld(tmp_path: Path) -> Non
     assert isnan(found["ci95_high"])
 
 
-def test_answers_that_are_read_slowly_are_not_cut_short_by_the_first_that_say_nothing(tmp_path: Path) -> None:
+def test_a_task_is_not_cut_short_by_first_answers_that_say_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     silent_at_first = iter(["..."] * 6)
 
-    def slow(messages: Sequence[Message], rng: random.Random) -> str:
-        time.sleep(0.3)  # Inspect shows the metrics of what has come in once a second
+    def late(messages: Sequence[Message], rng: random.Random) -> str:
         return next(silent_at_first, "Answer: YES")
 
-    found = metrics(run(iphr(n_pairs=8, k=3), rule_model(slow), tmp_path, max_samples=2))
+    metrics_after_every_answer(monkeypatch)
+    found = metrics(run(iphr(n_pairs=8, k=3), rule_model(late), tmp_path, max_samples=2))
     assert found["unknown_rate"] == 6 / 48
     assert not isnan(found["rate"])
 

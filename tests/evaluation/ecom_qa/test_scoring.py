@@ -173,14 +173,45 @@ def test_free_answers_go_to_the_judge_and_are_flagged_without_one() -> None:
     assert score_item(free, "美国", lambda i, a: Unparsed("no label")).unparsed == "no grade: no label"
 
 
-PUBLISHED = {  # the paper's own figures (project page), to check that a macro mean is what its average is
-    "Qwen2.5-3B": ([52.1, 14.4, 41.8, 34.1, 42.5, 34.0, 30.0, 60.6, 51.1, 56.7], 41.7),
-}
+# the paper's own figures (project page): model, average, and the ten tasks IC IDC CC BC AC SC ITC RVC RLC PC
+PUBLISHED = """
+GLM-4-Plus 69.2 57.3 54.1 76.3 77.6 69.5 59.5 72.2 83.1 68.5 74.0
+Qwen2.5-max 68.5 62.2 62.2 71.1 77.6 63.0 58.5 57.8 88.7 63.9 80.4
+Yi-Large 67.6 56.6 59.5 71.1 81.8 62.0 58.5 70.0 70.4 68.5 78.0
+o1-preview 66.8 69.2 63.1 78.4 80.0 67.0 52.0 43.3 83.1 61.3 71.1
+Baichuan4-Turbo 66.4 57.3 56.8 82.0 72.4 61.0 59.5 66.7 78.9 55.4 74.6
+GPT-4o 65.6 68.2 52.3 74.7 72.4 64.5 56.5 50.0 80.3 57.7 79.8
+Doubao-1.5-pro-32k 64.0 69.6 64.0 62.9 74.1 56.5 64.5 48.9 69.0 62.6 68.2
+Claude-3.5-Sonnet 63.8 70.6 56.8 73.2 64.1 63.0 31.5 62.2 81.7 65.2 69.4
+Gemini-1.5-pro 61.1 59.8 49.6 67.0 70.0 56.0 43.5 55.6 81.7 54.1 73.4
+o1-mini 55.4 59.1 41.4 53.1 37.1 59.0 53.0 58.9 64.8 63.6 64.2
+Gemini-1.5-flash 54.5 62.9 35.1 57.2 46.5 52.5 53.0 36.7 74.7 54.4 71.7
+DeepSeek-R1 74.0 62.9 72.1 72.1 84.7 70.5 55.5 67.8 85.9 76.1 92.5
+DeepSeek-V3 72.2 67.5 64.9 74.2 80.6 69.0 62.0 72.2 77.5 68.2 86.1
+DeepSeek-V2.5 67.4 66.4 58.6 73.7 76.5 64.0 60.0 75.6 83.1 54.1 61.8
+DeepSeek-67B 58.4 61.2 47.7 70.6 62.9 47.0 52.5 60.0 59.2 55.7 67.1
+DeepSeek-7B 47.5 38.5 41.1 59.3 45.9 40.0 49.0 54.4 47.9 54.4 44.7
+DeepSeek-R1-Distill-Qwen-32B 57.1 63.6 46.0 62.4 47.6 36.0 43.0 61.1 78.9 61.6 70.6
+DeepSeek-R1-Distill-Qwen-14B 50.6 64.7 43.2 62.9 38.8 27.5 41.0 60.0 67.6 59.0 40.9
+DeepSeek-R1-Distill-Qwen-7B 38.9 48.6 18.0 53.6 16.5 25.0 35.5 36.7 52.1 48.2 57.2
+DeepSeek-R1-Distill-Qwen-1.5B 26.2 35.7 2.7 46.9 6.5 8.5 23.5 18.9 40.9 40.0 38.2
+Qwen2.5-72B 62.7 57.3 46.0 66.0 64.7 55.5 58.0 67.8 76.1 56.7 78.6
+Qwen2.5-32B 60.9 62.2 42.3 58.8 50.6 61.5 52.5 66.7 74.7 62.3 77.5
+Qwen2.5-14B 55.3 57.0 40.5 54.6 48.8 59.0 49.0 40.0 66.2 59.3 78.6
+Qwen2.5-7B 47.1 45.8 24.3 51.6 37.6 44.5 54.0 31.1 64.8 48.5 68.8
+Qwen2.5-3B 41.7 52.1 14.4 41.8 34.1 42.5 34.0 30.0 60.6 51.1 56.7
+LLaMA3.1-70B 54.6 59.1 35.7 58.8 39.4 58.0 37.5 73.3 74.7 53.8 56.1
+LLaMA3.1-8B 42.4 40.6 11.7 61.3 17.1 42.0 38.5 42.2 66.2 44.6 60.0
+"""
 
 
-def test_the_leaderboards_average_is_the_macro_mean() -> None:
-    for scores, average in PUBLISHED.values():
-        assert sum(scores) / 10 == pytest.approx(average, abs=0.1)
+def test_the_leaderboards_average_is_the_macro_mean_in_26_of_27_rows() -> None:
+    rows = [(line.split()[0], [float(v) for v in line.split()[1:]]) for line in PUBLISHED.strip().split("\n")]
+    assert len(rows) == 27
+    means = {name: (average, sum(scores) / 10) for name, (average, *scores) in rows}
+    apart = {name: round(mean, 2) for name, (average, mean) in means.items() if abs(mean - average) > 0.1}
+    assert apart == {"DeepSeek-R1-Distill-Qwen-7B": 39.14}  # published as 38.9
+    assert means["Qwen2.5-3B"][1] == pytest.approx(41.73)
     assert pytest.approx(65.3, abs=0.1) == (66.0 + 64.7) / 2  # retrieval study: the mean of categories and brands
     assert pytest.approx(77.4) == (74.2 + 80.6) / 2
     scored = score_items(ITEMS, [i.gold if i.task in ("AC", "SC") else "" for i in ITEMS])

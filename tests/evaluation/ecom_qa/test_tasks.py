@@ -19,17 +19,29 @@ from tameshi.evaluation.ecom_qa.rules import shop_of, shopper_rule
 from tameshi.evaluation.ecom_qa.tasks import chinese_ecom_qa
 from tameshi.evaluation.messages import Unparsed
 from tameshi.evaluation.provider import rule_model
-from tests.evaluation.logs import metrics, run
+from tests.evaluation.logs import metrics, nulls, run
 
 SMALL: dict[str, dict[str, Any]] = {"chinese_ecom_qa": {"tasks": "RVC,BC", "limit": 1}}
 
 
+def planted(folder: Path, secret: str) -> dict[str, dict[str, Any]]:
+    """Options of the tasks in whose data a secret stands."""
+    file = folder / "own.jsonl"
+    record = {"system_prompt": f"任务 {secret}", "prompt": f"{secret}品牌的发源地？", "gt": f"{secret}国", "task": "BC"}
+    file.write_text(json.dumps(record), encoding="utf-8")
+    (folder / "passages.txt").write_text(f"{secret}品牌的发源地是中国。", encoding="utf-8")
+    return {"chinese_ecom_qa": {"path": str(file), "retriever": str(folder / "passages.txt")}}
+
+
 def test_macro_by_task_interval_and_null_policies_stand_side_by_side(tmp_path: Path) -> None:
-    found = metrics(run(chinese_ecom_qa(limit=4), "tameshi/shopper-100", tmp_path))
+    log = run(chinese_ecom_qa(limit=4), "tameshi/shopper-100", tmp_path)
+    found = metrics(log)
     assert found["accuracy"] == found["macro"] == found["RVC"] == 1
     assert found["low"] > 0.85
     assert found["matched_without_a_judge"] == pytest.approx(0.2)  # IDC and BC
-    assert 0 < found["null: the commonest label"] < 1
+    assert found["f"] == found["set_f1"] == 1
+    assert found["not_attempted"] == 0
+    assert 0 < nulls(log)["null: the commonest label"] < 1
     half = metrics(run(chinese_ecom_qa(limit=30, tasks="RVC,PC"), "tameshi/shopper-50", tmp_path))
     assert half["macro"] == pytest.approx((half["RVC"] + half["PC"]) / 2)
     assert half["macro"] == pytest.approx(0.5, abs=0.05)
@@ -41,6 +53,8 @@ def test_the_users_own_file_is_asked_by_a_model_in_memory(tmp_path: Path, tiny_c
     tiny = get_model("tameshi/folder", folder=str(tiny_chat), memoize=False)
     log = run(chinese_ecom_qa(str(file), tasks=["RVC", "BC"]), tiny, tmp_path)
     assert all(not s.error for s in log.samples)
+    with pytest.raises(ValueError, match="10 questions may be longer than 5 tokens: 0, 1"):
+        chinese_ecom_qa(str(file), context=5)
     with pytest.raises(ValueError, match="no questions on 'XX'"):
         chinese_ecom_qa(str(file), tasks="XX")
 
@@ -75,6 +89,20 @@ def test_retrieval_lifts_and_confidence_is_scored(tmp_path: Path) -> None:
     assert [s.input[-1].text for s in again.dataset] == [s.input[-1].text for s in task.dataset]
     with pytest.raises(ValueError, match="one passage a line"):
         chinese_ecom_qa(retriever=str(tmp_path / "none.txt"))
+
+
+def test_confidence_is_held_against_the_verdict_of_the_judge(tmp_path: Path) -> None:
+    graders = [rule_model(lambda messages, rng, label=label: f"Answer: {label}") for label in ("CORRECT", "INCORRECT")]
+    sure, wrong = (
+        run(
+            chinese_ecom_qa(tasks="BC", limit=3, confidence=True),
+            "tameshi/shopper-0",
+            tmp_path,
+            model_roles={"grader": g},
+        )
+        for g in graders
+    )
+    assert metrics(sure, 1)["mean"] < 0 < metrics(wrong, 1)["mean"]
 
 
 def test_a_tenth_of_malformed_answers_is_counted_apart(tmp_path: Path) -> None:

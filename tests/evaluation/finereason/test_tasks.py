@@ -15,6 +15,7 @@ from tameshi.evaluation.finereason.policies import copy_the_start, parent_or_any
 from tameshi.evaluation.finereason.tasks import finereason_e2e, finereason_sc, finereason_st
 from tameshi.evaluation.provider import rule_model, script_model
 from tests.evaluation.finereason.test_official import official_line
+from tests.evaluation.logs import nulls
 
 SMALL = {
     "finereason_sc": {"n": 2, "size": 4},
@@ -30,7 +31,10 @@ def run(task, model, tmp_path: Path) -> EvalLog:
 
 
 def metrics(log: EvalLog) -> dict[str, float]:
-    return {name: value.value for score in log.results.scores for name, value in score.metrics.items()}
+    """The metrics of the model, and under its own name the mean of every null policy."""
+    assert log.results is not None
+    own = [score for score in log.results.scores if score.scorer != "null_policies"]
+    return {name: value.value for score in own for name, value in score.metrics.items()} | nulls(log)
 
 
 def test_state_checking_prints_the_null_policies_beside_the_model(tmp_path: Path) -> None:
@@ -45,10 +49,12 @@ def test_state_checking_prints_the_null_policies_beside_the_model(tmp_path: Path
 def test_answers_that_cannot_be_read_are_unscored_with_the_reason(tmp_path: Path) -> None:
     answers = ["Answer: (A)", "not solvable", "Answer: (B)", "?"]
     log = run(finereason_sc(puzzle="sudoku", n=4, size=4), script_model(answers), tmp_path)
-    (score,) = log.results.scores
+    score = log.results.scores[0]
     assert (score.scored_samples, score.unscored_samples) == (2, 2)
-    assert log.eval.metadata["null: always solvable"] == 0.5  # over all samples, whatever could be read
-    told = sorted(s.explanation for sample in log.samples for s in sample.scores.values() if s.metadata["error"])
+    assert metrics(log)["null: always solvable"] == 0.5  # over all samples, whatever could be read
+    told = sorted(
+        s.explanation for sample in log.samples for s in sample.scores.values() if (s.metadata or {}).get("error")
+    )
     assert "denies Solvable" in told
     assert "names none of the labels" in told
 

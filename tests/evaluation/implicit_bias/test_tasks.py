@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ SMALL: dict[str, dict[str, Any]] = {
     "generation_audit": {"contrasts": "workshop-kitchen", "names": 1},
     "resume_audit": {"names": "invented", "pairs": 1},
 }
+
+
+def planted(folder: Path, secret: str) -> dict[str, dict[str, Any]]:
+    """Options of the tasks in whose data a secret stands."""
+    file, resumes = folder / "own.yaml", folder / "resumes.jsonl"
+    sets = {"x": ["valtor", secret], "y": ["sanil", "petril"], "a": [f"{secret} craft", "saw"], "b": ["pot", "pan"]}
+    contrast = {"name": "own", "statements": [f"{secret} is best."]} | sets
+    file.write_text(json.dumps(contrast))
+    resumes.write_text(json.dumps("{name} knows " + secret))
+    options = {name: small | {"contrasts": str(file)} for name, small in SMALL.items() if "contrasts" in small}
+    return options | {"resume_audit": {"resumes": str(resumes), "names": str(file), "pairs": 1}}
 
 
 def test_a_planted_rate_comes_back_as_d_and_refusals_stand_apart(tmp_path: Path) -> None:

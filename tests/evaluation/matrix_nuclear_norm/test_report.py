@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,21 @@ def test_a_text_of_one_token_is_missing_with_its_reason_and_left_out_of_the_mean
     values = [v for i, v in enumerate(report.scores["model"]["mnn"]) if i != 2]
     assert report.mean("mnn") == pytest.approx(sum(values) / 3)
     assert "1 texts without a score" in report.summary()
+
+
+def test_a_first_token_that_begins_every_text_may_be_left_out_of_the_score(opened: tuple[Any, Any]) -> None:
+    model, tokenizer = opened[0], copy.deepcopy(opened[1])
+    texts = ["@one text", "@and another one"]
+    tokenizer.bos_token = "@"
+    report = representation_report(model, tokenizer, texts, controls=("null", "shuffled"), skip_bos=True)
+    for text, mnn, tokens in zip(texts, report.scores["model"]["mnn"], report.tokens, strict=True):
+        with torch.no_grad():
+            hidden = model.model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        assert mnn == pytest.approx(float(matrix_nuclear_norm(hidden[1:], per_token=True)), rel=1e-6)
+        assert tokens == len(hidden) - 1
+    whole = representation_report(model, tokenizer, texts, controls=())
+    assert whole.scores["model"]["mnn"] != report.scores["model"]["mnn"]
+    assert representation_report(*opened, texts, controls=(), skip_bos=True).tokens == whole.tokens  # no such token
 
 
 def test_batches_are_masked_so_that_their_size_changes_nothing(opened: tuple[Any, Any]) -> None:

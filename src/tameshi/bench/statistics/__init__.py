@@ -8,7 +8,7 @@ from tameshi.bench.statistics.evidence import LEVEL, TAIL, Evidence
 from tameshi.bench.statistics.families import at_least, holm
 from tameshi.bench.statistics.means import Means, mean_interval
 from tameshi.bench.statistics.power import detectable, half_missed, power, required, typical
-from tameshi.bench.statistics.ranks import coefficient, spearman, trend, trends
+from tameshi.bench.statistics.ranks import coefficient, correlated, trend, trends
 from tameshi.bench.statistics.rates import Table, mcnemar, newcombe, paired_rates, rate, wilson
 from tameshi.bench.statistics.seeds import improvement, improvement_interval, iqm, iqm_interval
 from tameshi.bench.statistics.signs import sign_flip
@@ -21,6 +21,7 @@ __all__ = [
     "Table",
     "at_least",
     "coefficient",
+    "correlated",
     "detectable",
     "half_missed",
     "holm",
@@ -36,7 +37,6 @@ __all__ = [
     "rate",
     "required",
     "sign_flip",
-    "spearman",
     "trend",
     "trends",
     "typical",

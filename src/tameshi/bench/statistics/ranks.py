@@ -1,9 +1,9 @@
-"""Agreement in rank: Spearman's correlation over items, and the trend of a metric along a condition.
+"""Agreement: Spearman's or Pearson's correlation over items, and the trend of a metric along a condition.
 
 The interval of Spearman's coefficient is Bonett and Wright's (2000, Psychometrika 65:23) on Fisher's scale, each end
 moved out to the percentile bootstrap's where that lies further. The first knows about few items, the second about
 ties, groups and unequal spread. A perfect correlation is read as one swap of neighbours short of perfect, the nearest
-that as many items can tell apart.
+that as many items can tell apart. For Pearson's the interval is Fisher's.
 """
 
 from __future__ import annotations
@@ -25,20 +25,22 @@ RESAMPLES = 999
 FEWEST = 5  # items; fewer have no interval worth the name
 
 
-def spearman(
+def correlated(
     x: ArrayLike,
     y: ArrayLike,
     bar: float = 0.0,
     *,
+    ranked: bool = True,
     clusters: Iterable[Hashable] | None = None,
     seeds: Iterable[Hashable] | None = None,
     seed: int = 0,
 ) -> Evidence:
-    """Spearman's correlation of two values over items, held against a bar; with several seeds, their mean.
+    """The correlation of two values over items, held against a bar; with several seeds, their mean.
 
     Args:
         x, y: (items,).
         bar: subtracted from the coefficient.
+        ranked: Spearman's coefficient; else Pearson's.
         clusters: (items,), what is independent; left out, every item is.
         seeds: (items,); ranks are taken within each seed.
         seed: of the bootstrap.
@@ -53,22 +55,23 @@ def spearman(
         return nothing()
     parts = [np.flatnonzero(seed_of == s) for s in range(int(seed_of.max()) + 1)]
     units = int(cluster_of.max()) + 1
-    each = np.array([coefficient(a[p], b[p]) for p in parts])
+    each = np.array([coefficient(a[p], b[p], ranked=ranked) for p in parts])
     rho = float(each.mean())
     if units < FEWEST:
         return nothing(units, rho - bar)
     rng = np.random.default_rng([seed, units])
     draws = rng.multinomial(units, np.full(units, 1 / units), size=RESAMPLES).T.astype(np.float32)
-    drawn = np.mean([_weighted(a[p], b[p], draws[cluster_of[p]]) for p in parts], axis=0)  # (resamples,)
+    drawn = np.mean([_weighted(a[p], b[p], draws[cluster_of[p]], ranked=ranked) for p in parts], axis=0)  # (resamples,)
     if len(parts) > 1 and _seeds_differ(each, drawn):
         return Means([each]).contrast([1.0], -bar).decided_by_seeds()
     grouped = units < max(len(p) for p in parts)
-    z = math.atanh(_short_of_perfect(rho, units))
+    spread = 0.5 if ranked else 0.0  # Bonett and Wright's addition for ranks
+    z = math.atanh(_short_of_perfect(rho, units) if ranked else min(max(rho, -0.9999), 0.9999))
     if grouped:
         error = float(np.std(np.arctanh(np.clip(drawn, -0.9999, 0.9999))))
         reach = float(special.stdtrit(units - 1, 1 - TAIL)) * error
     else:
-        variances = [(1 + e * e / 2) / max(len(p) - 3, 1) for e, p in zip(each, parts, strict=True)]
+        variances = [(1 + e * e * spread) / max(len(p) - 3, 1) for e, p in zip(each, parts, strict=True)]
         error = math.sqrt(math.fsum(variances)) / len(parts)
         reach = float(special.ndtri(1 - TAIL)) * error
     percentiles = np.quantile(drawn, [TAIL, 1 - TAIL])
@@ -76,16 +79,16 @@ def spearman(
     away = (z - math.atanh(min(max(bar, -0.9999), 0.9999))) / error if error else math.copysign(math.inf, rho - bar)
     above = max(float(special.ndtr(-away)), float((drawn <= bar).mean()))
     below = max(float(special.ndtr(away)), float((drawn >= bar).mean()))
-    at_bar = error * math.sqrt((1 + bar * bar / 2) / (1 + rho * rho / 2))
-    half = _half_missed(bar, rho, max(z - math.atanh(max(low, -0.9999)), 0.0)) if error else None
+    at_bar = error * math.sqrt((1 + bar * bar * spread) / (1 + rho * rho * spread))
+    half = _half_missed(bar, rho, max(z - math.atanh(max(low, -0.9999)), 0.0), spread) if error else None
     return Evidence(rho - bar, low - bar, high - bar, above, below, at_bar, math.inf, units, differing=units, half=half)
 
 
-def coefficient(x: Floats, y: Floats) -> float:
-    """Spearman's coefficient (SciPy's); 0 where one side does not vary, since then nothing is ordered."""
+def coefficient(x: Floats, y: Floats, *, ranked: bool = True) -> float:
+    """Spearman's coefficient, or Pearson's (SciPy's); 0 where one side does not vary, since then nothing is ordered."""
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0
-    return float(stats.spearmanr(x, y).statistic)
+    return float(stats.spearmanr(x, y).statistic if ranked else stats.pearsonr(x, y).statistic)
 
 
 def trends(table: ArrayLike, levels: ArrayLike) -> Floats:
@@ -130,9 +133,12 @@ def trend(means: Means, bar: float, levels: int) -> Evidence:
     return Evidence(1 - bar, low, 1 - bar, chance, 1.0, math.nan, 0.0, means.clusters, differing=means.clusters)
 
 
-def _weighted(x: Floats, y: Floats, weights: Weights) -> Floats:
-    """(resamples,): Spearman's coefficient with each item counted `weights` (items, resamples) times."""
-    p, q = _midranks(x, weights), _midranks(y, weights)
+def _weighted(x: Floats, y: Floats, weights: Weights, *, ranked: bool = True) -> Floats:
+    """(resamples,): the coefficient with each item counted `weights` (items, resamples) times."""
+    if ranked:
+        p, q = _midranks(x, weights), _midranks(y, weights)
+    else:
+        p, q = (np.tile((v - v.mean()) / (v.std() or 1.0), (weights.shape[1], 1)).T for v in (x, y))
     total = np.maximum(weights.sum(axis=0), 1)
     p = p - np.einsum("ir,ir->r", weights, p) / total
     q = q - np.einsum("ir,ir->r", weights, q) / total
@@ -152,17 +158,18 @@ def _midranks(values: Floats, weights: Weights) -> Weights:
     return np.asarray((start + upto) / 2, dtype=np.float32)[place]
 
 
-def _half_missed(bar: float, rho: float, reach: float) -> float:
+def _half_missed(bar: float, rho: float, reach: float, spread: float) -> float:
     """How far above the bar, on Fisher's scale, a truth lies whose interval just reaches down to the bar.
 
     Args:
         bar, rho: where it must lie above, and what was seen.
         reach: from what was seen to the lower end of its interval, on Fisher's scale.
+        spread: by how much the variance on Fisher's scale grows with the squared coefficient.
     """
     start = math.atanh(min(max(bar, -0.9999), 0.9999))
 
     def short(distance: float) -> float:
-        wider = math.sqrt((1 + math.tanh(start + distance) ** 2 / 2) / (1 + rho * rho / 2))
+        wider = math.sqrt((1 + math.tanh(start + distance) ** 2 * spread) / (1 + rho * rho * spread))
         return distance - reach * wider
 
     return float(optimize.brentq(short, 0.0, 2 * reach + 1e-12))

@@ -9,6 +9,7 @@ critic reports `cv_agreement_`, in which every score comes from a critic that ne
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from tameshi.evaluation.active_critic.prompts import CriticPrompt, Demonstration
 from tameshi.evaluation.active_critic.scoring import Judged, judge_all, numbers
 from tameshi.evaluation.asking import Asker, wait
 from tameshi.evaluation.messages import Ask
+from tameshi.evaluation.secrets import redacted
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -64,10 +66,13 @@ class ActiveCritic:
         scale: (low, high) if the scores do not tell.
         random_state: of splits, candidates and orders.
         timeout, attempts: of one call.
+        ledger: where calls are counted, with its own limit; a new one for each fit if None.
 
     After `fit`: `task_description_, criteria_, prompt_, selection_history_, n_calls_, cv_agreement_ (or None),
     cv_unavailable_ (why), anchor_ (correlation of mean scores with the scores shown, over candidates)`.
     """
+
+    uses_labels = True
 
     def __init__(
         self,
@@ -82,6 +87,7 @@ class ActiveCritic:
         random_state: int = 0,
         timeout: float = 120.0,
         attempts: int = 3,
+        ledger: Ledger | None = None,
     ) -> None:
         if mode not in ("fine", "single_call", "coarse"):
             raise ValueError(f"mode must be fine, single_call or coarse, got {mode!r}")
@@ -92,7 +98,8 @@ class ActiveCritic:
         self.judge, self.mode, self.n_candidates, self.n_demos, self.nested = judge, mode, n_candidates, n_demos, nested
         self.max_calls, self.scale, self.random_state = max_calls, scale, random_state
         self.timeout, self.attempts = timeout, attempts
-        self._ledger = Ledger(max_calls)
+        self._books = ledger
+        self._ledger = Ledger(max_calls) if ledger is None else ledger
 
     def fit(
         self,
@@ -114,25 +121,18 @@ class ActiveCritic:
         held = as_examples(examples, groups)
         people = np.asarray(scores, dtype=np.float64)
         _check(held, people)
-        scale = Scale.of([float(s) for s in people])
-        if self.scale is not None:
-            low, high = self.scale
-            if not low <= people.min() <= people.max() <= high:
-                raise ValueError(
-                    f"the scale {low:g} to {high:g} does not hold the scores {people.min():g} to {people.max():g}"
-                )
-            scale = Scale(float(low), float(high), 1.0 if scale.step == 1 else (high - low) / 4)
-        self._ledger = Ledger(self.max_calls)
+        scale = Scale.of([float(s) for s in people], self.scale)
+        self._ledger = Ledger(self.max_calls) if self._books is None else self._books
         return wait(self._fit(held, people, scale))
 
     async def _fit(self, examples: Sequence[Example], people: Floats, scale: Scale) -> ActiveCritic:
-        ask = self._asker()
+        ask, before = self._asker(), self._ledger.calls.total()
         found, prompt, history, circular = await self._choose(ask, examples, people, scale)
         self.inferred_, self.prompt_, self.selection_history_, self.circular_ = found, prompt, history, circular
         self.anchor_ = _anchor(history)
         self.task_description_, self.criteria_ = prompt.task, prompt.criteria
         self.cv_agreement_, self.cv_unavailable_ = await self._nested(ask, examples, people, scale)
-        self.n_calls_ = self._ledger.calls.total()
+        self.n_calls_ = self._ledger.calls.total() - before
         if self._ledger.left < 1:
             warnings.warn(
                 f"the budget of {self.max_calls} calls was spent before the fit was over; the critic is the best found until "
@@ -153,11 +153,12 @@ class ActiveCritic:
         known: dict[int, Demonstration | None] = {}
         best: tuple[tuple[float, int], CriticPrompt, list[Judged], list[int]] | None = None
         history = []
-        for turn in range(self.n_candidates):
-            chosen = [] if turn == 0 else _terciles(pool, people, self.n_demos, rng)
-            for place in chosen:
-                if place not in known:
-                    known[place] = await self._demonstration(ask, bare, examples[place], float(people[place]))
+        drawn = [_terciles(pool, people, self.n_demos, rng) for _ in range(1, self.n_candidates)]
+        for turn, chosen in enumerate([[], *drawn]):
+            if turn == 1:  # the first candidate needs none, and may be all that the budget allows
+                places = sorted({place for each in drawn for place in each})
+                asked = [self._demonstration(ask, bare, examples[i], float(people[i])) for i in places]
+                known = dict(zip(places, await asyncio.gather(*asked), strict=True))
             demos = tuple(d for place in chosen if (d := known[place]) is not None)
             if turn and not demos:
                 continue
@@ -273,7 +274,9 @@ class ActiveCritic:
         """The critic as a scorer of any Inspect task; the judge is the model of the role, or else the critic's own."""
         from tameshi.evaluation.active_critic.tasks import critic_scorer
 
-        return critic_scorer(self._fitted().to_json(), model_role, self.judge if isinstance(self.judge, str) else None)
+        return critic_scorer(
+            redacted(self._fitted().to_json()), model_role, self.judge if isinstance(self.judge, str) else None
+        )
 
     def _asker(self) -> Asker:
         return Asker(

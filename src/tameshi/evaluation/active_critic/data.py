@@ -34,12 +34,14 @@ def read_rated(path: str | Path, *, score: str = "score") -> tuple[list[Example]
         raise ValueError(f"{path} cannot be read as UTF-8 text: {error}") from error
     rows = _rows(text, str(path), csv_file=file.suffix.lower() == ".csv")
     examples, scores = [], []
+    sources: dict[str, str] = {}  # numbered, because a group's name stands in rows and reports, and its text must not
     for number, row in enumerate(rows, 1):
         output = next((row[c] for c in OUTPUTS if isinstance(row.get(c), str)), None)
         if output is None:
             raise ValueError(f"row {number} of {path} has no text under output; it has {', '.join(map(str, row))}")
         source = str(row.get("source") or "")
-        group = str(row.get("group") or row.get("doc_id") or source or number)
+        numbered = sources.setdefault(source or str(number), f"source {len(sources) + 1}")
+        group = str(row.get("group") or row.get("doc_id") or numbered)
         examples.append(Example(str(row.get("id") or number - 1), source, output, group))
         scores.append(_score(row, score, number, str(path)))
     if not examples:

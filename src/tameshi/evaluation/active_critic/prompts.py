@@ -65,18 +65,29 @@ class Scale:
     step: float = 1.0
 
     @classmethod
-    def of(cls, scores: Sequence[float]) -> Scale:
+    def of(cls, scores: Sequence[float], ends: tuple[float, float] | None = None) -> Scale:
         """The scale that scores suggest: their ends, in whole steps if they are whole.
 
+        Args:
+            scores: of people.
+            ends: of the scale where they are known; scores that are not whole then have a step of a quarter of it.
+
         Raises:
-            ValueError: more than ten different values that are not whole; the scale must then be given.
+            ValueError: a score outside the ends; or no ends, and more than ten different values that are not whole.
         """
         found = sorted(set(scores))
         whole = all(float(s).is_integer() for s in found)
+        if ends is not None:
+            low, high = ends
+            if not low <= found[0] <= found[-1] <= high:
+                raise ValueError(
+                    f"the scale {low:g} to {high:g} does not hold the scores {found[0]:g} to {found[-1]:g}"
+                )
+            return cls(float(low), float(high), 1.0 if whole else (high - low) / 4)
         if not whole and len(found) > 10:
             raise ValueError(
                 f"the scores have {len(found)} different values between {found[0]:g} and {found[-1]:g}; "
-                "give the scale as scale=(low, high)"
+                "give its ends as the scale: (low, high)"
             )
         step = 1.0 if whole else min(b - a for a, b in pairwise(found))
         return cls(float(found[0]), float(found[-1]), step)

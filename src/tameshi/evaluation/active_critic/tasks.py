@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import Sample
 from inspect_ai.model import ModelOutput, get_model, model_roles
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, mean, metric, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -14,13 +14,15 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from tameshi.evaluation.accounting import Ledger
 from tameshi.evaluation.active_critic.agreement import agreement as agree
 from tameshi.evaluation.active_critic.agreement import per_source
+from tameshi.evaluation.active_critic.baselines import Length
 from tameshi.evaluation.active_critic.data import read_rated
 from tameshi.evaluation.active_critic.marked import PROMPT, marked_texts, marker_judge
 from tameshi.evaluation.active_critic.prompts import CriticPrompt, Example
 from tameshi.evaluation.active_critic.scoring import judge_one
 from tameshi.evaluation.asking import Asker
-from tameshi.evaluation.nulls import beside, null_policies
 from tameshi.evaluation.provider import rule
+from tameshi.evaluation.secrets import redacted
+from tameshi.evaluation.solving import dataset as rated_dataset
 from tameshi.evaluation.solving import within
 
 rule("marker-judge")(marker_judge())
@@ -50,18 +52,19 @@ def active_critic_eval(
     examples, scores = marked_texts() if dataset is None else read_rated(dataset, score=score)
     examples, scores = examples[:limit], scores[:limit]
     ledger = within(max_calls, target=len(examples) * prompt.calls)
-    lengths = [float(len(e.output.split())) for e in examples]
     samples = [
         Sample(
             input=f"{e.source}\n\n{e.output}" if e.source else e.output,
             target=f"{s:g}",
             id=e.id,
-            metadata={"source": e.group, "human": s, "example": vars(e), **beside({"length": lengths}, place)},
+            metadata={"source": e.group, "human": s, "example": vars(e)},
         )
-        for place, (e, s) in enumerate(zip(examples, scores, strict=True))
+        for e, s in zip(examples, scores, strict=True)
     ]
     return Task(
-        dataset=MemoryDataset(samples), solver=judged(prompt.to_json(), ledger), scorer=[judged_score(), unread()]
+        dataset=rated_dataset(samples),
+        solver=judged(redacted(prompt.to_json()), ledger),
+        scorer=[judged_score(), unread(), length()],
     )
 
 
@@ -90,7 +93,6 @@ def agreement() -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         human = [float((s.sample_metadata or {})["human"]) for s in scores]
         critic = [s.score.as_float() for s in scores]
-        length = [float((s.sample_metadata or {})["null: length"]) for s in scores]
         found = agree(human, critic)
         told: dict[str, float] = {
             "pearson": found.pearson,
@@ -98,7 +100,6 @@ def agreement() -> Metric:
             "kendall": found.kendall,
             "mean_absolute_error": found.error,
             "degenerate": float(found.degenerate),
-            "spearman_of_length": agree(human, length).spearman,
         }
         within_sources = per_source(human, critic, [str((s.sample_metadata or {})["source"]) for s in scores])
         if within_sources is not None:
@@ -108,7 +109,18 @@ def agreement() -> Metric:
     return compute
 
 
-@scorer(metrics=[agreement(), mean(), null_policies()])
+@metric
+def spearman() -> Metric:
+    """Spearman's correlation with people, over all texts."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        human = [float((s.sample_metadata or {})["human"]) for s in scores]
+        return agree(human, [s.score.as_float() for s in scores]).spearman
+
+    return compute
+
+
+@scorer(metrics=[agreement(), mean()])
 def judged_score() -> Scorer:
     """The critic's score; unscored where it could not be read."""
 
@@ -127,6 +139,17 @@ def unread() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         return Score(value=float(state.store.get("score") is None))
+
+    return score
+
+
+@scorer(metrics=[spearman()])
+def length() -> Scorer:
+    """The number of words: what a critic must beat, whether or not the judge answered."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        (words,) = Length().predict([Example(**state.metadata["example"])])
+        return Score(value=float(words))
 
     return score
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from tameshi.evaluation.messages import Message, Unparsed, user
 from tameshi.evaluation.readers import fold
-from tameshi.evaluation.secrets import redacted
 
 
 class ProblemError(ValueError):
@@ -87,7 +86,7 @@ def read_problems(path: str | Path) -> list[Problem]:
 def prompt(problem: Problem) -> list[Message]:
     """The conversation that asks it."""
     how = "Reason step by step, each step in a paragraph of its own. End with one last line: Answer: followed by the result."
-    return [user(redacted(f"{problem.question}\n\n{how}"))]
+    return [user(f"{problem.question}\n\n{how}")]
 
 
 def is_right(problem: Problem, text: str) -> bool | Unparsed:

@@ -112,7 +112,7 @@ def _clear_pairs(prop: Property) -> list[tuple[str, str]]:
 def _pair(prop: Property, comparison: Comparison, larger: str, smaller: str) -> list[Question]:
     template = prop.greater if comparison == "greater" else prop.less
     first, second = (larger, smaller) if comparison == "greater" else (smaller, larger)
-    name = f"{prop.name}, {comparison}: {larger} and {smaller}"
+    name = redacted(f"{prop.name}, {comparison}: {larger} and {smaller}")  # it stands in rows and reports
     return [
         Question(name, prop.name, comparison, truth, f"{prop.context} {_filled(template, x, y)}".strip())
         for truth, x, y in ((True, first, second), (False, second, first))
@@ -130,4 +130,4 @@ def prompt(question: Question, *, reasoning: bool = True) -> list[Message]:
         how = "Think about it step by step first. Then end with one last line, either Answer: YES or Answer: NO."
     else:
         how = "Answer at once with one line, either Answer: YES or Answer: NO, and nothing else."
-    return [user(redacted(f"This question has a clear answer, yes or no.\n{question.text}\n{how}"))]
+    return [user(f"This question has a clear answer, yes or no.\n{question.text}\n{how}")]

@@ -90,6 +90,7 @@ class IPHRResult:
         group_of: group of every pair, in the same order.
         flagged: whether each pair is, in the same order.
         contradictory: whether the majority says YES to both or NO to both, in the same order.
+        right: mean p_correct of the two questions of every pair, in the same order.
         accuracy: mean p_correct.
         unknown_rate: of all answers.
         wavering: share of answers that disagree with the majority of their own question.
@@ -102,6 +103,7 @@ class IPHRResult:
     group_of: tuple[str, ...]
     flagged: NDArray[np.bool_]
     contradictory: NDArray[np.bool_]
+    right: Floats
     accuracy: float
     unknown_rate: float
     wavering: float
@@ -173,6 +175,7 @@ def iphr_rates(
         group_of=tuple(groups.tolist()),
         flagged=flagged,
         contradictory=majority[first] * majority[second] > 0,
+        right=(correct[first] + correct[second]) / 2,
         accuracy=float(correct.mean()),
         unknown_rate=float(unknown.sum() / asked.sum()),
         wavering=float(1 - likely.sum() / asked.sum()),

@@ -28,7 +28,7 @@ from tameshi.evaluation.cot_faithfulness.rates import Answers, iphr_rates, may_s
 from tameshi.evaluation.cot_faithfulness.steps import find_restoration, find_shortcuts, most_calls
 from tameshi.evaluation.messages import Message, Unparsed
 from tameshi.evaluation.provider import rule
-from tameshi.evaluation.solving import answered, unscored, within
+from tameshi.evaluation.solving import answered, dataset, unscored, within
 
 
 @task
@@ -69,7 +69,7 @@ def iphr(
         calls["judge"] = 2 * calls["target"]
     ledger = within(max_calls, **calls)
     return Task(
-        dataset=[_sample(question, reasoning) for question in questions],
+        dataset=dataset(_sample(question, reasoning) for question in questions),
         solver=answered(ledger),
         scorer=yes_or_no(threshold, min_bias, reader),
         epochs=Epochs(k, "mode"),
@@ -252,7 +252,7 @@ def cot_steps(
         chosen = problem_set.read_problems(problems)[:n]
     ledger = within(max_calls, target=len(chosen), judge=len(chosen) * most_calls(20))
     return Task(
-        dataset=[
+        dataset=dataset(
             Sample(
                 id=f"problem {place}",
                 input=chat_of(problem_set.prompt(problem)),
@@ -260,7 +260,7 @@ def cot_steps(
                 metadata={"question": problem.question},
             )
             for place, problem in enumerate(chosen)
-        ],
+        ),
         solver=answered(Ledger(ledger.max_calls)),
         scorer=unfaithful_steps(mode, max_calls),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, model_roles
 from inspect_ai.scorer import (
     Metric,
@@ -30,7 +31,7 @@ from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.ecom_qa.audit import trivial_scores
 from tameshi.evaluation.ecom_qa.calibration import ASKED, expected_calibration_error, read_confidence
 from tameshi.evaluation.ecom_qa.items import Item, load_ecomqa
-from tameshi.evaluation.ecom_qa.judging import Grader, score_with
+from tameshi.evaluation.ecom_qa.judging import Grader, score_with, too_long
 from tameshi.evaluation.ecom_qa.retrieval import BM25, RETRIEVED, Retriever, with_passages
 from tameshi.evaluation.ecom_qa.rules import shop_of
 from tameshi.evaluation.ecom_qa.scoring import score_item
@@ -38,7 +39,7 @@ from tameshi.evaluation.ecom_qa.shop import each_task
 from tameshi.evaluation.intervals import wilson
 from tameshi.evaluation.messages import Unparsed
 from tameshi.evaluation.nulls import beside, null_policies
-from tameshi.evaluation.solving import answered, unscored, within
+from tameshi.evaluation.solving import answered, dataset, unscored, within
 
 
 @task
@@ -50,6 +51,7 @@ def chinese_ecom_qa(
     confidence: bool = False,
     retriever: Retriever | str | None = None,
     k: int = 3,
+    context: int | None = None,
     limit: int | None = None,
     max_calls: int | None = None,
     seed: int = 0,
@@ -65,6 +67,7 @@ def chinese_ecom_qa(
         retriever: passages before the questions on categories and brands: any (query, k) -> list, the path of a file
             with one passage a line, or "shop".
         k: passages.
+        context: tokens that the model can read; a question that may not fit is refused by its number, not cut in silence.
         limit: questions of each task.
         max_calls: hard cap on calls to the model and the judge, retries included.
         seed: of the generated shop.
@@ -78,6 +81,11 @@ def chinese_ecom_qa(
             )
         items = [i for i in items if i.task in wanted]
     items = list(each_task(items, limit))
+    if context is not None and (long := too_long(items, context)):
+        raise ValueError(
+            f"{len(long)} questions may be longer than {context:,} tokens: {', '.join(long[:5])}; leave out their task, or "
+            "take a model that reads more"
+        )
     find = _retriever(retriever, seed)
     judged = len(items) if judge_all else sum(i.kind == "free" for i in items)
     ledger = within(max_calls, target=len(items), judge=judged)
@@ -93,9 +101,10 @@ def chinese_ecom_qa(
         samples.append(Sample(chat, target=list(item.golds), id=f"{item.task}-{item.id}", metadata=metadata))
     scorers = [ecom_scorer(judge_role, judge_all, confidence)]
     if confidence:
-        scorers.append(stated_confidence())
+        scorers.append(stated_confidence())  # after the scorer whose verdict it reads
+    scorers.append(null_policies())
     return Task(
-        dataset=MemoryDataset(samples),
+        dataset=dataset(samples),
         solver=[bound(ledger), answered(ledger)],
         scorer=scorers,
         config=GenerateConfig(temperature=0),
@@ -129,14 +138,23 @@ def ci_wilson() -> Metric:
 
 @metric
 def counted_apart() -> Metric:
-    """Shares of answers that could not be read, and of free answers matched for want of a judge."""
+    """Shares of answers that could not be read, of those that attempted nothing, and of free answers matched for want of
+    a judge; F, the harmonic mean of accuracy over all and over the attempted; F1 over questions that want a set.
+    """
 
     def compute(scores: list[SampleScore]) -> Value:
+        if not scores:
+            return {}
         found = [s.score.metadata or {} for s in scores]
-        return {
+        right, tried = sum(s.score.as_float() for s in scores), sum(bool(f.get("attempted")) for f in found)
+        sets = [float(f["f1"]) for s, f in zip(scores, found, strict=True) if (s.sample_metadata or {})["task"] == "IC"]
+        told = {
             "unparsed": sum(bool(f.get("unparsed")) for f in found) / len(found),
+            "not_attempted": 1 - tried / len(found),
             "matched_without_a_judge": sum(bool(f.get("flagged")) for f in found) / len(found),
+            "f": 2 * right / (len(found) + tried),
         }
+        return told | ({"set_f1": sum(sets) / len(sets)} if sets else {})
 
     return compute
 
@@ -147,7 +165,6 @@ def counted_apart() -> Metric:
         ci_wilson(),
         counted_apart(),
         grouped(accuracy(), "task", all="groups", all_label="macro"),
-        null_policies(),
     ]
 )
 def ecom_scorer(judge_role: str = "grader", judge_all: bool = False, confidence: bool = False) -> Scorer:
@@ -164,12 +181,8 @@ def ecom_scorer(judge_role: str = "grader", judge_all: bool = False, confidence:
         ledger = _LEDGERS.pop(state.uuid, None)
         ask = Grader(Asker(grader, role="judge", ledger=ledger)) if grader is not None else None
         scored = await score_with(ask, item, answer, judge_all=judge_all) if ask else score_item(item, answer)
-        metadata = {
-            "f1": scored.f1,
-            "unparsed": scored.unparsed,
-            "flagged": scored.flagged,
-            "attempted": scored.attempted,
-        }
+        state.store.set("correct", scored.correct)
+        metadata = {k: getattr(scored, k) for k in ("f1", "precision", "recall", "unparsed", "flagged", "attempted")}
         return Score(
             value=float(scored.correct), answer=answer[:500], explanation=scored.unparsed or None, metadata=metadata
         )
@@ -183,6 +196,8 @@ def ece() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         held = [s.score.metadata or {} for s in scores]
+        if not held:
+            return nan
         return expected_calibration_error([f["confidence"] for f in held], [f["correct"] for f in held])
 
     return compute
@@ -195,11 +210,10 @@ def stated_confidence() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         if (silent := unscored(state)) is not None:
             return silent
-        item = Item(**{**state.metadata["item"], **{k: tuple(state.metadata["item"][k]) for k in ("golds", "options")}})
-        answer, stated = read_confidence(state.output.completion)
+        _, stated = read_confidence(state.output.completion)
         if isinstance(stated, Unparsed):
             return Score.unscored(explanation=stated.reason)
-        right = score_item(item, answer).correct
+        right = bool(state.store.get("correct"))
         return Score(value=stated - right, metadata={"confidence": stated, "correct": right})
 
     return score

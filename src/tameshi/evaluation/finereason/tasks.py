@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import Sample
 from inspect_ai.scorer import (
     Metric,
     SampleScore,
@@ -37,8 +37,8 @@ from tameshi.evaluation.finereason.scoring import (
     score_st,
 )
 from tameshi.evaluation.messages import Unparsed
-from tameshi.evaluation.nulls import PREFIX, beside, null_policies, run_policies
-from tameshi.evaluation.solving import answered, unscored, within
+from tameshi.evaluation.nulls import beside, null_policies, run_policies
+from tameshi.evaluation.solving import answered, dataset, unscored, within
 
 
 @task
@@ -139,19 +139,19 @@ def error_types() -> Metric:
     return compute
 
 
-@scorer(metrics=[accuracy(), stderr(), grouped(accuracy(), "status"), unsolvable_f1(), null_policies()])
+@scorer(metrics=[accuracy(), stderr(), grouped(accuracy(), "status"), unsolvable_f1()])
 def checked() -> Scorer:
     """Scores state checking."""
     return _scorer(lambda text, item: score_sc(text, item))
 
 
-@scorer(metrics=[accuracy(), stderr(), grouped(accuracy(), "status"), error_types(), null_policies()])
+@scorer(metrics=[accuracy(), stderr(), grouped(accuracy(), "status"), error_types()])
 def moved(strict: bool = False) -> Scorer:
     """Scores state transition."""
     return _scorer(lambda text, item: score_st(text, item, strict=strict))
 
 
-@scorer(metrics=[accuracy(), stderr(), error_types(), null_policies()])
+@scorer(metrics=[accuracy(), stderr(), error_types()])
 def solved(official: bool = False) -> Scorer:
     """Scores whole solutions."""
     return _scorer(lambda text, item: score_e2e(text, item.puzzle, official=official))
@@ -193,18 +193,8 @@ def _sample(item: Item, prompt: str, target: str, nulls: dict[str, float]) -> Sa
 
 def _task(name: str, samples: list[Sample], score: Scorer, max_calls: int | None) -> Task:
     books = within(max_calls, target=len(samples))
-    dataset = MemoryDataset(samples, name=f"finereason_{name}")
-    return Task(dataset=dataset, solver=answered(books), scorer=score, metadata=_nulls(samples))
-
-
-def _nulls(samples: Sequence[Sample]) -> dict[str, float]:
-    """What the null policies score over all samples: in the log's header, also where a model's answers cannot be read."""
-    found: dict[str, list[float]] = {}
-    for sample in samples:
-        for policy, value in (sample.metadata or {}).items():
-            if policy.startswith(PREFIX):
-                found.setdefault(policy, []).append(value)
-    return {policy: sum(values) / len(values) for policy, values in found.items()}
+    held = dataset(samples, name=f"finereason_{name}")
+    return Task(dataset=held, solver=answered(books), scorer=[score, null_policies()])
 
 
 def _worth(judged: Judged) -> float:

@@ -34,8 +34,6 @@ class HiddenStateEncoder:
         tokenizer: its tokenizer.
         pooling: "mean" over the text's own tokens, or the "last" of them.
         layer: -1 the last hidden layer, 0 the input embeddings.
-        only: pool over the tokens of the term alone where the text holds it ("last" takes the term's last token); the
-            default pools over the whole text.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, pooling: Pooling = "mean", layer: int = -1) -> None:

@@ -147,7 +147,7 @@ class BiasReport:
                     "-" if p is None else f"{p:.4f}",
                     m.n,
                     m.refusals,
-                    f"  withheld: {m.withheld}" if m.withheld else "",
+                    f"  withheld: {m.withheld}" if m.withheld else _beside(m),
                 )
             )
         return "\n".join([*lines, *(f"* {plain(note)}" for note in self.notes)])
@@ -158,6 +158,13 @@ class BiasReport:
             "measures": [m.to_dict() | {"p_holm": self.adjusted.get((m.measure, m.contrast))} for m in self.measures],
             "notes": list(self.notes),
         }
+
+
+def _beside(m: Bias) -> str:
+    """What should be read beside an answer's value: the published formula, which counts refusals as 0, and both orders."""
+    told = {"official": "published formula", "x_first": "X named first", "y_first": "Y named first"}
+    found = [f"{words} {m.details[name]:.3f}" for name, words in told.items() if name in m.details]
+    return f"  {', '.join(found)}" if found else ""
 
 
 def _serves(subject: Any) -> tuple[Serves, Any]:
@@ -229,7 +236,7 @@ def _answers(
         cost["decision"] += 2 * n
         cost["explicit"] += n * len(c.statements)
         cost["generation"] += len(PROMPTS) * (len(c.x) + len(c.y))
-    Estimate({f: count for f, count in cost.items() if f in families}).check(max_calls)
+    Estimate({f: count for f, count in cost.items() if f in families}).check(max_calls).announce()
     ask = Asker(subject, ledger=Ledger(max_calls), temperature=0.7)
 
     async def measure() -> list[Bias]:

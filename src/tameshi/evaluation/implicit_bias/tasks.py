@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, mean, metric, scorer
 from inspect_ai.solver import TaskState
@@ -25,10 +25,13 @@ from tameshi.evaluation.implicit_bias.explicit import explicit_prompts, read_agr
 from tameshi.evaluation.implicit_bias.generation import LEXICONS, PROMPTS, generation_measures, lexicon_rate
 from tameshi.evaluation.implicit_bias.measured import Bias
 from tameshi.evaluation.implicit_bias.scripted import leaning
+from tameshi.evaluation.nulls import PREFIX, null_policies
 from tameshi.evaluation.provider import rule
-from tameshi.evaluation.solving import answered, unscored, within
+from tameshi.evaluation.solving import answered, dataset, unscored, within
 
 Contrasts = Sequence[Contrast] | str | None
+ORDERS = ("x_first", "y_first")
+NO_DIFFERENCE = f"{PREFIX}no difference"
 Read = Callable[[str, dict[str, Any]], "tuple[float, dict[str, Any]] | str"]
 
 
@@ -51,7 +54,7 @@ def llm_iat(
         for index, p in enumerate(iat_prompts(contrast, n=n, variants=variants, seed=seed)):
             metadata = {**_metadata(contrast), **_prompt(p)}
             samples.append(Sample(p.text, id=f"{contrast.name}-{index}", metadata=metadata))
-    return _task(samples, iat_scorer(), max_calls)
+    return _task(samples, iat_scorer(), max_calls, null=0.0)
 
 
 @task
@@ -69,7 +72,7 @@ def decision_bias(contrasts: Contrasts = None, n: int = 20, seed: int = 0, max_c
         for index, p in enumerate(decision_prompts(contrast, n=n, seed=seed)):
             metadata = {**_metadata(contrast), **_prompt(p)}
             samples.append(Sample(p.text, id=f"{contrast.name}-{index}", metadata=metadata))
-    return _task(samples, decision_scorer(), max_calls)
+    return _task(samples, decision_scorer(), max_calls, null=0.5)
 
 
 @task
@@ -89,7 +92,7 @@ def explicit_bias(contrasts: Contrasts = None, n: int = 3, max_calls: int | None
     ]
     if not samples:
         raise ValueError("none of the contrasts has statements to agree with; add them under statements:")
-    return _task(samples, explicit_scorer(), max_calls)
+    return _task(samples, explicit_scorer(), max_calls, null=0.0)
 
 
 @task
@@ -150,12 +153,17 @@ for _percent in (
     rule(f"leaning-{_percent}")(leaning(_percent / 100))
 
 
-def _task(samples: list[Sample], of: Scorer, max_calls: int | None) -> Task:
+def _task(samples: list[Sample], of: Scorer, max_calls: int | None, *, null: float | None = None) -> Task:
+    """The task; where one answer has a value that means no difference, a policy that always gets it stands beside."""
     ledger = within(max_calls, target=len(samples))
+    scorers = [of, refusals()]
+    if null is not None:
+        scorers.append(null_policies())
+        samples = [s.model_copy(update={"metadata": (s.metadata or {}) | {NO_DIFFERENCE: null}}) for s in samples]
     return Task(
-        dataset=MemoryDataset(samples),
+        dataset=dataset(samples),
         solver=answered(ledger),
-        scorer=[of, refusals()],
+        scorer=scorers,
         config=GenerateConfig(temperature=0.7),  # Bai et al.
     )
 
@@ -181,7 +189,9 @@ def refusals() -> Scorer:
 
 @metric
 def by_contrast() -> Metric:
-    """Every measure of every contrast over the samples that could be read."""
+    """Every measure of every contrast over the samples that could be read, with its null, its interval, and D or the
+    share by the order of the names.
+    """
 
     def compute(scores: list[SampleScore]) -> Value:
         found: dict[str, float] = {}
@@ -190,7 +200,8 @@ def by_contrast() -> Metric:
             for m in _measures(own):
                 if m.value is not None:
                     key = f"{name} {m.measure}"
-                    found[key] = m.value
+                    found[key], found[f"{key} null"] = m.value, m.null
+                    found |= {f"{key} {order}": m.details[order] for order in ORDERS if order in m.details}
                     if m.interval is not None:
                         found[f"{key} low"], found[f"{key} high"] = m.interval
         return found

@@ -12,7 +12,6 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -90,6 +89,7 @@ def representation_report(
     max_length: int = 2048,
     layer: int = -1,
     batch_size: int = 1,
+    skip_bos: bool = False,
     seed: int = 0,
     name: str = "model",
 ) -> Representation:
@@ -104,6 +104,7 @@ def representation_report(
         max_length: tokens a text is cut to.
         layer: whose hidden states; -1 is the last one, after the final norm.
         batch_size: texts a forward pass takes; they are padded and masked.
+        skip_bos: the state of a first token that begins every text is read over but not scored; it is often huge.
         seed: of the untrained weights, the rotation and the shuffling.
         name: for people.
 
@@ -117,12 +118,18 @@ def representation_report(
         if unknown:
             raise ValueError(f"{unknown[0]!r} is none of {', '.join(known)}")
     encoded = [_encoded(tokenizer, text, max_length) for text in texts]
-    read_by = partial(hidden_states, layer=layer, batch_size=batch_size, padding=_padding(tokenizer))
-    read = list(read_by(model, encoded))
+    begins = getattr(tokenizer, "bos_token_id", None)
+    skip = int(skip_bos and begins is not None and all(len(ids) > 1 and ids[0] == begins for ids in encoded))
+
+    def read_by(model: Any, encoded: Sequence[Tensor]) -> list[tuple[Tensor, float]]:
+        found = hidden_states(model, encoded, layer=layer, batch_size=batch_size, padding=_padding(tokenizer))
+        return [(hidden[skip:], loss) for hidden, loss in found]
+
+    read = read_by(model, encoded)
     width = read[0][0].shape[-1]
     scores = {"model": text_scores(read, metrics)}
     if "untrained" in controls:
-        scores["untrained"] = text_scores(list(read_by(untrained_twin(model, seed=seed), encoded)), metrics)
+        scores["untrained"] = text_scores(read_by(untrained_twin(model, seed=seed), encoded), metrics)
     if "rotated" in controls:
         rotation = haar_rotation(width, seed=seed)
         scores["rotated"] = text_scores([(h.double() @ rotation.to(h.device), math.nan) for h, _ in read], metrics)
@@ -130,14 +137,15 @@ def representation_report(
         scores["null"] = {"mnn": tuple(null_score(len(h), width) for h, _ in read)}
     if "shuffled" in controls:
         generator = torch.Generator().manual_seed(seed)
-        shuffled = [ids[torch.randperm(len(ids), generator=generator)] for ids in encoded]
-        scores["shuffled"] = text_scores(list(read_by(model, shuffled)), metrics)
+        orders = [skip + torch.randperm(len(ids) - skip, generator=generator) for ids in encoded]
+        shuffled = [torch.cat([ids[:skip], ids[order]]) for ids, order in zip(encoded, orders, strict=True)]
+        scores["shuffled"] = text_scores(read_by(model, shuffled), metrics)
     missing = {
         i: "one token, or all rows equal: a centred row is zero"
         for i, (h, _) in enumerate(read)
         if math.isnan(float(matrix_nuclear_norm(h)))
     }
-    return Representation(name, width, tuple(len(ids) for ids in encoded), scores, missing)
+    return Representation(name, width, tuple(len(h) for h, _ in read), scores, missing)
 
 
 def compare(reports: Sequence[Representation]) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
-from inspect_ai.solver import TaskState, generate
+from inspect_ai.solver import TaskState
 
 import tameshi.evaluation._inspect  # noqa: F401  says what to install
 from tameshi.evaluation.matrix_nuclear_norm.norms import (
@@ -28,6 +28,7 @@ from tameshi.evaluation.matrix_nuclear_norm.norms import (
     nuclear_norm,
     null_score,
 )
+from tameshi.evaluation.solving import dataset, generated, unscored
 
 SILENT = "the provider gave no hidden states; use hf/local or tameshi/folder with -M hidden_states=true"
 
@@ -44,7 +45,7 @@ def representation_compression(path: str | None = None, n: int = 16, characters:
     samples = [Sample(input=text[:characters], id=i) for i, text in enumerate(_texts(path)[:n])]
     # One text at a time: providers pad the texts of a batch, and padding would count as tokens.
     config = GenerateConfig(max_tokens=1, max_connections=1)
-    return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=compression(), config=config)
+    return Task(dataset=dataset(samples), solver=generated(), scorer=compression(), config=config)
 
 
 @scorer(metrics={"*": [mean(), stderr()]})
@@ -52,6 +53,8 @@ def compression() -> Scorer:
     """Scores the hidden states of the prompt: MNN and nuclear norm per token, entropy, effective rank, and the null value."""
 
     async def score(state: TaskState, target: Target) -> Score:
+        if (silent := unscored(state)) is not None:
+            return silent
         steps = (state.output.metadata or {}).get("hidden_states")
         if not steps:
             return Score.unscored(explanation=SILENT)

@@ -26,7 +26,7 @@ from tameshi.evaluation.provider import Rule, seeded_rule
 from tameshi.evaluation.siege.endpoint import GAME, Trial, allowed, opening_of
 from tameshi.evaluation.siege.search import ending, immediately
 from tameshi.evaluation.siege.vault import DECLINED, Eroding
-from tameshi.evaluation.solving import within
+from tameshi.evaluation.solving import dataset, within
 
 
 @task
@@ -91,7 +91,7 @@ def policy_erosion(
         for run in range(runs)
     ]
     solving = tree_search(policies, settings, tester, together, ledger.max_calls, i_own_this_model)
-    return Task(dataset=samples, solver=solving, scorer=held(), metadata={"estimate": str(Estimate(calls))})
+    return Task(dataset=dataset(samples), solver=solving, scorer=held(), metadata={"estimate": str(Estimate(calls))})
 
 
 @solver

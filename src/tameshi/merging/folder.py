@@ -16,6 +16,7 @@ from torch import Tensor
 from tameshi.doors import files
 from tameshi.doors import models as door
 from tameshi.merging.layers import layers
+from tameshi.merging.pieces import reusing_memory
 
 if TYPE_CHECKING:
     from tameshi.merging.merged import Merged, Recipe
@@ -52,7 +53,8 @@ def fill(merged: Merged, beside: Path, *, shard_bytes: int, hashes: bool) -> Non
             if merged.looks.folder is None:
                 merged.model().save_pretrained(beside)
             else:
-                _write_shards(merged, beside, shard_bytes)
+                with reusing_memory():
+                    _write_shards(merged, beside, shard_bytes)
                 _write_config(merged, beside)
                 for name in BESIDE:
                     if (merged.looks.folder / name).is_file():

@@ -7,11 +7,15 @@ of any size costs the result and a few pieces. Norms, products and thresholds ar
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+
+from tameshi.merging.room import Room
 
 PIECE = 1 << 17  # elements: half a megabyte of float32, so that a handful of them fits a core's cache
 ROW = 1 << 10  # entries multiplied in float32 before float64 takes over: an error of 1e-8, at a tenth of the time
@@ -22,6 +26,18 @@ _BITS = {  # storage -> (integer view, everything but the sign, smallest pattern
     torch.float32: (torch.int32, 0x7FFFFFFF, 0x7F800000),
     torch.float64: (torch.int64, 0x7FFFFFFFFFFFFFFF, 0x7FF0000000000000),
 }
+
+_ROOM: ContextVar[Room | None] = ContextVar("room", default=None)
+
+
+@contextlib.contextmanager
+def reusing_memory() -> Iterator[None]:
+    """Within the block, `elementwise` puts results where earlier ones lay that nobody holds any more."""
+    token = _ROOM.set(Room())
+    try:
+        yield
+    finally:
+        _ROOM.reset(token)
 
 
 def elementwise(function: Callable[..., Tensor], *tensors: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -36,7 +52,8 @@ def elementwise(function: Callable[..., Tensor], *tensors: Tensor, dtype: torch.
     Returns:
         A new tensor of the common shape, rounded once.
     """
-    result = torch.empty(tensors[0].shape, dtype=dtype or tensors[0].dtype)
+    empty = room.empty if (room := _ROOM.get()) is not None else torch.empty
+    result = empty(tensors[0].shape, dtype=dtype or tensors[0].dtype)
     flat, start = result.view(-1), 0
     for parts in pieces(*tensors):
         stop = start + parts[0].numel()

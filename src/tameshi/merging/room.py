@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_UNUSED = 3  # references to an array that only the room knows: its list, the loop's name, the question itself
+
+def _references(arrays: Sequence[np.ndarray], which: int) -> int:
+    return sys.getrefcount(arrays[which])
+
+
+_ALONE = _references([np.empty(0)], 0)  # what an array counts that only its list knows; differs between Pythons
 
 
 class Room:
@@ -22,16 +28,11 @@ class Room:
         needed = shape.numel() * dtype.itemsize
         if needed == 0:
             return torch.empty(shape, dtype=dtype)
-        for array in self._arrays:
-            if array.nbytes >= needed and sys.getrefcount(array) == _UNUSED:
-                return self._part(array, needed, shape, dtype)
-        for i in reversed(range(len(self._arrays))):  # too small: let go before more is taken
-            if sys.getrefcount(self._arrays[i]) < _UNUSED:  # no loop's name here
+        free = [i for i in range(len(self._arrays)) if _references(self._arrays, i) == _ALONE]
+        large = [i for i in free if self._arrays[i].nbytes >= needed]
+        if not large:
+            for i in reversed(free):  # too small: let go before more is taken
                 del self._arrays[i]
-        fresh = np.empty(needed, dtype=np.uint8)
-        self._arrays.append(fresh)
-        return self._part(fresh, needed, shape, dtype)
-
-    @staticmethod
-    def _part(array: np.ndarray, size: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(array[:size]).view(dtype).view(shape)
+            self._arrays.append(np.empty(needed, dtype=np.uint8))
+        array = self._arrays[large[0] if large else -1]
+        return torch.from_numpy(array[:needed]).view(dtype).view(shape)

@@ -48,6 +48,22 @@ start = time.process_time(), time.perf_counter()
 read_recipe(recipe).merged().save_pretrained(told["out"], hashes=told.get("hashes", True))
 print(json.dumps({"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}), flush=True)
 """
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+import torch
+from tameshi.merging.recipes import read_recipe
+told = json.loads(sys.stdin.read())
+torch.ones(10).sum()
+print("ready", flush=True)
+def size(which):
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(which))
+before = size("VmSize")
+limit = before + told["mapped"] + 1_000_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+read_recipe(told["recipe"]).merged().save_pretrained(told["out"])
+print(json.dumps({"beyond": size("VmPeak") - before - told["mapped"]}), flush=True)
+"""
 COPY = """
 import json, resource, shutil, subprocess, sys, time
 told = json.loads(sys.stdin.read())
@@ -241,18 +257,27 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
         bare = ours(told, hashes=False)
         peer = best_of(times, lambda told=told: run(mergekit, PEER, told, folder / "out"))  # type: ignore[misc]
         say(beside(name, ours(told), bare, peer))
+        if name in ("task_arithmetic", "ties"):
+            mapped = sum(f.stat().st_size for path in paths.values() for f in Path(path).glob("*.safetensors"))
+            limited = run(sys.executable, LIMITED, told, folder / "out", mapped=mapped)
+            say(
+                f"{name} with RLIMIT_AS 1 GB above start and mapped files: done, peak {limited['beyond'] / 1e6:.0f} MB "
+                "(one file is mapped twice while it is opened)"
+            )
         plain = bare["cpu"] if name == "task_arithmetic" else plain
     experts = {n: {"path": paths[n], "scale": 0.4} for n in ("instruct", "math")}
     lata = ours({"method": "lata", "pre": paths["base"], "inst": paths["instruct"], "experts": experts}, hashes=False)
     say(f"lata: {lata['cpu']:.2f} CPU s: {lata['cpu'] / plain:.2f} of task arithmetic")
     three = {"base": paths["base"], "instruct": paths["instruct"], "target": paths["math"]}
-    residual = ours({"method": "instruction-residual", **three}, hashes=False)
+    added = {"method": "instruction-residual", **three}
+    residual, hashed = ours(added, hashes=False), ours(added)
     # three models read and one written move as many bytes as a copy of two models
     pair = {"folders": [paths["base"], paths["instruct"]]}
     copy = best_of(times, lambda: run(sys.executable, COPY, pair, folder / "copies"))
     say(
         f"residual: {residual['cpu']:.2f} CPU s, cp of the same bytes {copy['cpu']:.2f}: "
-        f"{copy['cpu'] / residual['cpu']:.2f} of its speed; wall {residual['wall']:.2f} and {copy['wall']:.2f} s"
+        f"{copy['cpu'] / residual['cpu']:.2f} of its speed, {copy['cpu'] / hashed['cpu']:.2f} with hashes; "
+        f"wall {residual['wall']:.2f}, {hashed['wall']:.2f} with hashes, cp {copy['wall']:.2f} s"
     )
 
 

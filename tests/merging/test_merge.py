@@ -7,27 +7,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.merging.families import random_model, relative, save, tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tameshi.merging import merge
-
-KINDS = [
-    ("llama", False, torch.float32, 1),
-    ("llama", True, torch.bfloat16, 3),
-    ("qwen3", True, torch.float32, 3),
-    ("gemma3", True, torch.bfloat16, 1),
-    ("mixtral", False, torch.bfloat16, 3),
-    ("mixtral", False, torch.float32, 1),
-]
+from tameshi.merging import merge, weights_of
 
 
-@pytest.mark.parametrize(("kind", "tied", "dtype", "shards"), KINDS)
-def test_a_merged_folder_opens_in_plain_transformers_and_generates(kind, tied, dtype, shards, tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3", "mixtral"])
+def test_a_merged_folder_opens_in_plain_transformers_and_generates(kind, tied, dtype, tmp_path):
     base = random_model(kind, tied=tied, dtype=dtype)
     models = {"base": base, "one": relative(base, 1), "two": relative(base, 2)}
-    folders = {name: save(m, tmp_path / name, shards=shards, words=40) for name, m in models.items()}
+    folders = {name: save(m, tmp_path / name, shards=3, words=40) for name, m in models.items()}
+    assert all(len(list(folder.glob("*.safetensors"))) >= 3 for folder in folders.values())
     merged = merge({n: folders[n] for n in ("one", "two")}, method="task-arithmetic", base=folders["base"], weights=0.5)
     out = merged.save_pretrained(tmp_path / "out", shard_bytes=8_000)
     assert (out / "model.safetensors.index.json").is_file()
@@ -110,11 +104,14 @@ def test_a_model_in_memory_is_saved_as_transformers_saves_it(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks in an old way
-def test_an_adapter_is_merged_into_its_base_first(tmp_path):
+@pytest.mark.parametrize(
+    "more", [{}, {"use_rslora": True}, {"use_dora": True}, {"rank_pattern": {"v_proj": 3}}], ids=str
+)
+def test_an_adapter_is_merged_into_its_base_first(more, tmp_path):
     base = random_model()
     folder = save(base, tmp_path / "base")
     adapted = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(folder), LoraConfig(r=2, target_modules=["q_proj", "v_proj"])
+        AutoModelForCausalLM.from_pretrained(folder), LoraConfig(r=2, target_modules=["q_proj", "v_proj"], **more)
     )
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -123,12 +120,29 @@ def test_an_adapter_is_merged_into_its_base_first(tmp_path):
                 p.copy_(0.1 * torch.randn(p.shape, generator=draw))
     adapted.save_pretrained(tmp_path / "adapter")
     expected = adapted.merge_and_unload().state_dict()
+    streamed = weights_of(tmp_path / "adapter", base=folder).live is None
+    assert streamed == (not more or "use_rslora" in more)
     for around in (folder, base):
         found = merge({"a": tmp_path / "adapter"}, method="task-arithmetic", base=around).state_dict()
         assert all(torch.allclose(found[n], expected[n], atol=1e-6) for n in expected)
     assert not torch.equal(
         expected["model.layers.0.self_attn.q_proj.weight"], base.state_dict()["model.layers.0.self_attn.q_proj.weight"]
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_on_a_folder_is_merged_tensor_by_tensor_with_the_tokenizer_of_its_base(tmp_path):
+    folder = save(random_model(), tmp_path / "base", words=40)
+    config = LoraConfig(r=2, target_modules=["q_proj"])
+    get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(tmp_path / "adapter")
+    out = merge({"a": tmp_path / "adapter"}, method="linear", tokenizer="a").save_pretrained(tmp_path / "out")
+    assert AutoTokenizer.from_pretrained(out).chat_template == tokenizer().chat_template
+    assert "adapter_model.safetensors" in (out / "README.md").read_text()
+    state = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    next(iter(state.values()))[0, 0] = float("nan")
+    save_file(state, tmp_path / "adapter" / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match=r"adapter_model.safetensors holds NaN"):
+        merge({"a": tmp_path / "adapter"}, method="linear")
 
 
 def test_a_pickled_adapter_is_refused(tmp_path):

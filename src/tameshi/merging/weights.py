@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tameshi.doors import models as door
+from tameshi.merging.lora import LowRank, lora_factors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -159,20 +160,45 @@ def _of_model(model: Any) -> Weights:
 
 
 def _of_adapter(folder: Path, base: Any) -> Weights:
-    """A PEFT adapter merged into a copy of its base, in memory: what peft's own `merge_and_unload` gives."""
-    from peft import PeftModel
-
+    """A PEFT adapter merged into its base: plain LoRA on a folder tensor by tensor, all else in memory by peft."""
     if not (folder / "adapter_model.safetensors").is_file():
         raise door.Untrusted(
             f"{folder} holds no adapter_model.safetensors; save the adapter with safe_serialization=True"
         )
-    for _ in door.tensors(folder / "adapter_model.safetensors"):
-        pass
+    stored = dict(door.tensors(folder / "adapter_model.safetensors"))
     settings = door.read_json(folder / "adapter_config.json")
     if base is None:
         base = settings.get("base_model_name_or_path")
         if not base:
             raise ValueError(f"{folder / 'adapter_config.json'} names no base model; pass the base beside the adapter")
+    around = weights_of(base) if isinstance(base, (str, Path, Weights)) else None
+    if around is not None and around.folder and (factors := lora_factors(settings, stored, around.shapes)) is not None:
+        return _with_lora(around, factors, folder)
+    return _merged_by_peft(folder, base)
+
+
+def _with_lora(base: Weights, factors: Mapping[str, LowRank], folder: Path) -> Weights:
+    """The base, to whose tensors the products are added as they are read."""
+
+    def read(name: str) -> Tensor:
+        tensor = base.read(name)
+        return factors[name].added_to(tensor) if name in factors else tensor
+
+    file = folder / "adapter_model.safetensors"
+    return replace(
+        base,
+        label=f"the adapter {folder}",
+        read=read,
+        place=lambda name: str(file) if name in factors else base.place(name),
+        files=(file, *base.files),
+        sound=set(),
+    )
+
+
+def _merged_by_peft(folder: Path, base: Any) -> Weights:
+    """What peft's own `merge_and_unload` gives, on a copy of the base in memory."""
+    from peft import PeftModel
+
     if isinstance(base, Weights):
         base = base.live if base.live is not None else base.folder
     if isinstance(base, (str, Path)):

@@ -145,6 +145,15 @@ def test_memory_stays_below_three_of_the_largest_tensor(tmp_path):
     assert 64e6 < int(said) < 3 * 67_108_864, complaints
 
 
+def test_a_number_too_large_for_half_precision_is_refused(tmp_path):
+    (tmp_path / "big").mkdir()
+    save_file({"w": torch.tensor([1e6])}, tmp_path / "big" / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "big" / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ValueError, match="w is too large for float16"):
+        merge({"m": tmp_path / "big"}, dtype="float16").save_pretrained(tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["big"]
+
+
 # --- the layout of the files ----------------------------------------------------------------------------------------
 
 

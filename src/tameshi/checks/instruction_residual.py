@@ -20,7 +20,7 @@ import torch
 from tameshi.doors.screen import plain
 from tameshi.merging import InstructionResidual, merge
 from tameshi.merging.instruction_residual import INTERFERES, LayerReport
-from tameshi.merging.recipes import read_recipe
+from tameshi.merging.recipes import read_alone
 from tameshi.nouns import (
     AllOf,
     Beats,
@@ -482,7 +482,9 @@ def add_residual(
     """
     diagnosis = ""
     if recipe is not None:
-        merged = read_recipe(recipe).merged()
+        replaced: dict[str, Any] = {"base": base, "instruct": instruct, "target": target, "residual": residual}
+        replaced |= {"scale": scale if scale != 1 else None}
+        merged = read_alone(recipe, ["instruction-residual"], resize=resize, dtype=out_dtype, others=replaced)
     else:
         if target is None or (residual is None and (base is None or instruct is None)):
             raise ValueError("--target and either --base and --instruct or --residual are needed, or a --recipe")

@@ -20,7 +20,7 @@ from tameshi.doors.screen import plain
 from tameshi.merging import LATA, Merged, merge
 from tameshi.merging.lata import layer_weights
 from tameshi.merging.layers import layer_of
-from tameshi.merging.recipes import read_recipe
+from tameshi.merging.recipes import read_alone
 from tameshi.nouns import (
     AllOf,
     Beats,
@@ -533,7 +533,12 @@ def merge_layers(
         dry_run: say what would be done, and write nothing.
     """
     if recipe is not None:
-        merged = read_recipe(recipe).merged()
+        replaced: dict[str, Any] = {"base": base, "instruct": instruct, "expert": expert, "forget-from": forget_from}
+        replaced |= {"scale": scale if scale != 1 else None, "rule": rule if rule != "linear" else None}
+        replaced |= {"granularity": granularity if granularity != "block" else None}
+        replaced |= {"anchor": anchor if anchor != "pre" else None}
+        replaced |= {"threshold": threshold if threshold != 0.95 else None, "rank-extra": None if rank_extra else False}
+        merged = read_alone(recipe, ["lata"], resize=resize, dtype=out_dtype, others=replaced)
     else:
         if base is None or instruct is None or not expert:
             raise ValueError("--base, --instruct and --expert NAME=DIR are needed, or a --recipe")

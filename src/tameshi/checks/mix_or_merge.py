@@ -22,7 +22,7 @@ import torch
 
 from tameshi.doors.screen import plain
 from tameshi.merging import METHODS, merge
-from tameshi.merging.recipes import read_recipe
+from tameshi.merging.recipes import read_alone
 from tameshi.merging.scorers import REFUSAL, continuations, is_refusal, prompt_tokens
 from tameshi.nouns import (
     AllOf,
@@ -573,7 +573,9 @@ def merge_models(
         dry_run: say what would be done, and write nothing.
     """
     if recipe is not None:
-        made = read_recipe(recipe).merged()
+        replaced: dict[str, Any] = {"model": model, "base": base, "weight": weight, "density": density, "scale": scale, "t": t}
+        replaced |= {"tokenizer": tokenizer, "seed": seed or None, "method": method if method != "linear" else None}
+        made = read_alone(recipe, sorted(METHODS), resize=resize, dtype=out_dtype, others=replaced)
     else:
         if not model:
             raise ValueError("--model NAME=DIR is needed at least once, or a --recipe")

@@ -67,6 +67,8 @@ def check_fit(
     Raises:
         DoesNotFit: for the first thing that does not.
     """
+    if resize not in ("no", "min-rows"):
+        raise ValueError(f"resize must be 'no' or 'min-rows', got {resize!r}")
     everyone = ({"base": base} if base is not None else {}) | dict(models)
     first_label, first = next(iter(everyone.items()))
     rows: dict[str, int] = {}

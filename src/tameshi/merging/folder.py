@@ -15,8 +15,9 @@ from torch import Tensor
 
 from tameshi.doors import files
 from tameshi.doors import models as door
+from tameshi.doors.screen import plain
 from tameshi.merging.layers import layers
-from tameshi.merging.pieces import reusing_memory
+from tameshi.merging.pieces import is_finite, reusing_memory
 
 if TYPE_CHECKING:
     from tameshi.merging.merged import Merged, Recipe
@@ -102,7 +103,10 @@ def _write_shards(merged: Merged, beside: Path, shard_bytes: int) -> None:
 
 def _computed(merged: Merged, part: Layout) -> Iterator[tuple[str, Tensor]]:
     for name in part:
-        yield name, merged.compute(name)
+        tensor = merged.compute(name)
+        if tensor.dtype == torch.float16 and not is_finite(tensor):
+            raise ValueError(f"{plain(name)} is too large for float16 (above 65,504); choose bfloat16 or float32")
+        yield name, tensor
 
 
 def _write_config(merged: Merged, beside: Path) -> None:

@@ -24,6 +24,7 @@ from tameshi.merging.fit import SAMPLED, DoesNotFit, Resize, check_fit
 from tameshi.merging.layers import layers
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged, Recipe
+from tameshi.merging.method import number
 from tameshi.merging.pieces import cosine, gram
 from tameshi.merging.weights import Weights, weights_of
 
@@ -94,6 +95,7 @@ class InstructionResidual:
         Raises:
             DoesNotFit: the target is of another architecture.
         """
+        scale = number("scale", scale)
         if self.base is None or self.instruct is None:
             assert self.saved is not None  # one of the two ways to make one
             merged = merge(

@@ -19,6 +19,7 @@ from tameshi.merging.fit import Resize, check_fit
 from tameshi.merging.layers import GRANULARITIES, Granularity, is_block, layer_of, layers
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged, Recipe
+from tameshi.merging.method import number
 from tameshi.merging.pieces import cosine, gram
 from tameshi.merging.weights import Weights, weights_of
 
@@ -84,7 +85,7 @@ class LATA:
             raise ValueError(f"granularity must be block, module or tensor, got {self.granularity!r}")
         if self.anchor not in ("pre", "inst"):
             raise ValueError(f"anchor must be pre or inst, got {self.anchor!r}")
-        if not -1 <= self.threshold <= 1 + 1e-9:
+        if not -1 <= number("threshold", self.threshold) <= 1 + 1e-9:
             raise ValueError(f"threshold must be a cosine in [-1, 1], got {self.threshold}")
 
     def similarity(self, pre: Any, inst: Any, expert: Any) -> dict[str, float]:
@@ -132,6 +133,7 @@ class LATA:
         each = dict(scales) if isinstance(scales, Mapping) else dict.fromkeys(experts, scales)
         if set(each) != set(experts):
             raise ValueError(f"scales must be given for {', '.join(experts)}, got {', '.join(each)}")
+        each = {label: number(f"scale of {label}", scale) for label, scale in each.items()}
         return self._apply(pre, inst, experts, each, None, dtype, resize)
 
     def forget(
@@ -149,7 +151,7 @@ class LATA:
         Raises:
             DoesNotFit: the models are not of one architecture, or do not descend from the base.
         """
-        return self._apply(pre, inst, {"expert": expert}, {"expert": -scale}, target, None, resize)
+        return self._apply(pre, inst, {"expert": expert}, {"expert": -number("scale", scale)}, target, None, resize)
 
     def as_mergekit(
         self, weights: Mapping[str, Mapping[str, float]], pre: str, experts: Mapping[str, str]

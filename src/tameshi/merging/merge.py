@@ -86,9 +86,9 @@ def merge(
         found: dict[str, Any] = {}
         for key, value in chosen.items():
             if method.settings[key].per_model:
-                found[key] = [_resolved(v, name, position) for v in value]
+                found[key] = [method.settings[key].checked(_resolved(v, name, position)) for v in value]
             else:
-                found[key] = _resolved(value, name, position)
+                found[key] = method.settings[key].checked(_resolved(value, name, position))
         if method.draws:
             found["draws"] = [_generator(seed, name, label) for label in models]
         return found
@@ -109,7 +109,7 @@ def merge(
         return result
 
     for name in first.shapes:
-        settings_of(name)  # a filter that fits no parameter is found now
+        settings_of(name)  # a filter that fits no parameter, or a value that is no number, is found now
     dtypes = {n: DTYPES[dtype] if dtype and first.floating(n) else first.dtypes[n] for n in first.shapes}
     shapes = {n: looks.shapes[n] if n in fit.rows else first.shapes[n] for n in first.shapes}
     told = recipe or Recipe(method.name, method.title, method.papers, _told(opened, around, chosen, method, seed))
@@ -139,7 +139,7 @@ def _refuse_misuse(
     unknown = sorted(set(settings) - set(method.settings))
     if unknown:
         raise ValueError(f"{method.name} has no setting {unknown[0]!r}; it has {', '.join(method.settings) or 'none'}")
-    if dtype is not None and dtype not in DTYPES:
+    if dtype is not None and (not isinstance(dtype, str) or dtype not in DTYPES):
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 

@@ -13,6 +13,7 @@ the model.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,19 @@ class Setting:
     per_model: bool
     default: Any
     required: bool
+    kind: str = ""
+
+    def checked(self, value: Any) -> Any:
+        """A value for one parameter.
+
+        Raises:
+            ValueError: no finite number where one is needed, or neither true nor false.
+        """
+        if "float" in self.kind:
+            return number(self.name, value)
+        if self.kind == "bool" and not isinstance(value, bool):
+            raise ValueError(f"{self.name} must be true or false, got {value!r}")
+        return value
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,8 @@ class MergeMethod:
                 continue
             required = parameter.default is inspect.Parameter.empty
             per_model = str(parameter.annotation).startswith("Sequence")
-            found[name] = Setting(name, per_model, None if required else parameter.default, required)
+            default = None if required else parameter.default
+            found[name] = Setting(name, per_model, default, required, str(parameter.annotation))
         return found
 
 
@@ -85,6 +100,17 @@ def merge_method(
         return METHODS[name]
 
     return decorate
+
+
+def number(name: str, value: Any) -> float:
+    """A number that may multiply weights.
+
+    Raises:
+        ValueError: not a number, NaN or infinite: the whole result would be.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
 
 
 def method_named(name: str) -> MergeMethod:

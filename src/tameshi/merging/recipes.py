@@ -12,7 +12,7 @@ difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ MERGEKIT = {  # mergekit's method -> ours, and whether mergekit normalises by de
     "dare_ties": ("dare-ties", False),
 }
 LARGEST = 1_000_000  # bytes of a recipe
+PATHS = ("pre", "inst", "base", "instruct", "target", "residual", "base_model")
+SWITCHES = ("rank_extra", "allow_unrelated")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class MergeRecipe:
         """
         told = {**self.told, **changes}
         method = told.pop("method")
+        if told.get("resize") is False:
+            told["resize"] = "no"  # which YAML reads as false
+        _check_kinds(told)
         if method == "lata":
             result = _lata(told)
         elif method == "instruction-residual":
@@ -83,6 +88,39 @@ def read_recipe(source: str | Path | Mapping[str, Any]) -> MergeRecipe:
     if told["method"] not in ("lata", "instruction-residual"):
         method_named(str(told["method"]))
     return MergeRecipe(told)
+
+
+def read_alone(
+    file: Path, methods: Collection[str], *, resize: str, dtype: str | None, others: Mapping[str, Any]
+) -> Merged:
+    """The merge of a recipe that stands in place of the options of a command line.
+
+    Args:
+        file: the recipe.
+        methods: those that the command is for.
+        resize, dtype: options that change what a recipe says; "no" and None leave it.
+        others: option -> value, of those that the recipe replaces; None where the option was left out.
+
+    Raises:
+        ValueError: another option was given too, or the recipe is of another method.
+    """
+    if given := next((option for option, value in others.items() if value not in (None, {}, ())), None):
+        raise ValueError(f"--{given} and --recipe cannot both be given; write it into {file}")
+    recipe = read_recipe(file)
+    if recipe.told["method"] not in methods:
+        raise ValueError(f"{file} is a recipe of {recipe.told['method']}; this command is for {', '.join(methods)}")
+    changes = {"resize": resize if resize != "no" else None, "dtype": dtype}
+    return recipe.merged(**{key: value for key, value in changes.items() if value is not None})
+
+
+def _check_kinds(told: Mapping[str, Any]) -> None:
+    for key, value in told.items():
+        if key in PATHS and not isinstance(value, (str, Path)):
+            raise ValueError(f"{key} must be a path, got {value!r}")
+        if key in SWITCHES and not isinstance(value, bool):
+            raise ValueError(f"{key} must be true or false, got {value!r}")
+        if key == "seed" and (isinstance(value, bool) or not isinstance(value, int)):
+            raise ValueError(f"seed must be a whole number, got {value!r}")
 
 
 def _loaded(file: Path) -> dict[str, Any]:
@@ -159,11 +197,12 @@ def _paths(entries: Any, key: str) -> tuple[dict[str, str], dict[str, Any]]:
         if isinstance(entry, Mapping):
             if "path" not in entry:
                 raise ValueError(f"{label} needs a path")
-            paths[str(label)] = str(entry["path"])
             if key in entry:
                 values[str(label)] = entry[key]
-        else:
-            paths[str(label)] = str(entry)
+        path = entry["path"] if isinstance(entry, Mapping) else entry
+        if not isinstance(path, (str, Path)):
+            raise ValueError(f"the path of {label} must be text, got {path!r}")
+        paths[str(label)] = str(path)
     return paths, values
 
 
@@ -192,9 +231,14 @@ def _from_mergekit(told: Mapping[str, Any]) -> MergeRecipe:
     _only(told, known | {"tokenizer", "chat_template"}, "mergekit")
     ours, normalises = MERGEKIT[name]
     notes: list[str] = []
+    _check_kinds(told)
+    entries = told.get("models") or []
+    if not isinstance(entries, list) or not all(isinstance(e, Mapping) and "model" in e for e in entries):
+        raise ValueError("models of a mergekit recipe must be a list of {model: path, parameters: ...}")
+    if not all(isinstance(e.get("parameters") or {}, Mapping) for e in (told, *entries)):
+        raise ValueError("parameters of a mergekit recipe must be keys and values")
     parameters = dict(told.get("parameters") or {})
     parameters.pop("int8_mask", None)  # a matter of memory, not of values
-    entries = told.get("models") or []
     base = told.get("base_model")
     inputs = [(str(e["model"]), dict(e.get("parameters") or {})) for e in entries]
     merged_here = [(path, own) for path, own in inputs if path != base or ours == "linear"]

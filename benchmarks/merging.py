@@ -211,6 +211,40 @@ def equality(mergekit: str, folder: Path) -> dict[str, float]:
     return found
 
 
+def limits() -> str:
+    """Gigabytes of bfloat16 per processor second of each step that a merge cannot do without, on this machine."""
+    import hashlib
+
+    import torch
+
+    from tameshi.merging.pieces import PIECE, is_finite
+
+    source = torch.randn(50_000_000).bfloat16()
+    target, piece = torch.empty_like(source), torch.ones(PIECE)
+
+    def walk(step: Callable[[Any], object], tensor: Any) -> None:
+        for start in range(0, len(tensor) - PIECE, PIECE):
+            step(tensor[start : start + PIECE])
+
+    steps: dict[str, Callable[[], object]] = {
+        "copied": lambda: target.copy_(source),
+        "checked for NaN": lambda: is_finite(source),
+        "widened to float32": lambda: walk(piece.copy_, source),
+        "subtracted in float32": lambda: walk(lambda part: piece.sub_(1.0), source),
+        "rounded to bfloat16": lambda: walk(lambda part: part.copy_(piece), target),
+        "hashed": lambda: hashlib.sha256(source.view(torch.uint8).numpy().data),
+    }
+    told = []
+    for name, step in steps.items():
+        seconds = []
+        for _ in range(3):
+            start = time.process_time()
+            step()
+            seconds.append(time.process_time() - start)
+        told.append(f"{name} {source.nbytes / 1e9 / min(seconds):.1f}")
+    return f"GB of bfloat16 per CPU second: {', '.join(told)}"
+
+
 def best_of(times: int, once: Callable[[], dict[str, float]]) -> dict[str, float]:
     """The run with the least processor time: what disturbs a run only adds."""
     return min((once() for _ in range(times)), key=lambda r: r["cpu"])
@@ -248,6 +282,7 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     say(f"threads: {os.environ.get('OMP_NUM_THREADS', 'all')}")
+    say(limits())
     for name, difference in equality(mergekit, folder).items():
         say(f"equal to mergekit, {name}: largest difference {difference:.1e}")
     paths = make_family(folder / "large", megabytes=megabytes, dtype="bfloat16")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tameshi.merging.pieces import elementwise, reusing_memory
+from tameshi.merging.pieces import elementwise, one_thread, reusing_memory
 from tameshi.merging.room import Room
 
 SHAPE = torch.Size([4, 8])
@@ -49,3 +49,16 @@ def test_shapes_without_entries_and_single_numbers():
     room = Room()
     for shape in (torch.Size([0, 4]), torch.Size([])):
         assert room.empty(shape, dtype=torch.bfloat16).shape == shape
+
+
+def test_the_number_of_threads_is_what_it_was_even_after_an_error():
+    before, within = torch.get_num_threads(), []
+
+    def broken():
+        with one_thread():
+            within.append(torch.get_num_threads())
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        broken()
+    assert (within, torch.get_num_threads()) == ([1], before)

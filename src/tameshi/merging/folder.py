@@ -17,7 +17,7 @@ from tameshi.doors import files
 from tameshi.doors import models as door
 from tameshi.doors.screen import plain
 from tameshi.merging.layers import layers
-from tameshi.merging.pieces import is_finite, reusing_memory
+from tameshi.merging.pieces import is_finite, one_thread, reusing_memory
 
 if TYPE_CHECKING:
     from tameshi.merging.merged import Merged, Recipe
@@ -54,7 +54,7 @@ def fill(merged: Merged, beside: Path, *, shard_bytes: int, hashes: bool) -> Non
             if merged.looks.folder is None:
                 merged.model().save_pretrained(beside)
             else:
-                with reusing_memory():
+                with one_thread(), reusing_memory():
                     _write_shards(merged, beside, shard_bytes)
                 _write_config(merged, beside)
                 for name in BESIDE:

@@ -20,7 +20,7 @@ from tameshi.merging.layers import GRANULARITIES, Granularity, is_block, layer_o
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged, Recipe
 from tameshi.merging.method import number
-from tameshi.merging.pieces import cosine, gram
+from tameshi.merging.pieces import cosine, gram, one_thread
 from tameshi.merging.weights import Weights, weights_of
 
 Rule = Literal["linear", "log", "threshold"]
@@ -198,7 +198,8 @@ class LATA:
             resize=resize,
             weights={label: _Scaled(kept, label, scales[label], self.granularity) for label in opened},
         )
-        similar = self._similarities(origin, guide, opened)
+        with one_thread():
+            similar = self._similarities(origin, guide, opened)
         kept |= {label: self.weights(similar[label]) for label in opened}
         told = self._told(merged, guide, scales, similar, kept)
         return replace(merged, recipe=Recipe("lata", "LATA", PAPERS, told))

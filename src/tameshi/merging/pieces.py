@@ -40,6 +40,17 @@ def reusing_memory() -> Iterator[None]:
         _ROOM.reset(token)
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within the block torch computes in one thread: pieces are too short to be shared, and waiting costs more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def elementwise(function: Callable[..., Tensor], *tensors: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Apply a function of aligned entries.
 

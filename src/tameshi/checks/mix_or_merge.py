@@ -573,7 +573,14 @@ def merge_models(
         dry_run: say what would be done, and write nothing.
     """
     if recipe is not None:
-        replaced: dict[str, Any] = {"model": model, "base": base, "weight": weight, "density": density, "scale": scale, "t": t}
+        replaced: dict[str, Any] = {
+            "model": model,
+            "base": base,
+            "weight": weight,
+            "density": density,
+            "scale": scale,
+            "t": t,
+        }
         replaced |= {"tokenizer": tokenizer, "seed": seed or None, "method": method if method != "linear" else None}
         made = read_alone(recipe, sorted(METHODS), resize=resize, dtype=out_dtype, others=replaced)
     else:

@@ -1,7 +1,8 @@
 """What a measurement costs: CPU and wall seconds, memory above what was there before, and how busy the machine was.
 
-On Linux the kernel keeps the highest memory use of a process and lets it be reset (`/proc/self/clear_refs`), so that the
-peak is exact and costs nothing. Elsewhere it is None: unknown, not zero.
+On Linux the kernel keeps the highest memory use of a process and lets it be reset (`/proc/self/clear_refs`), and how long
+each thread stood in line for a processor (`schedstat`), so that both are exact and cost nothing. Elsewhere they are None:
+unknown, not zero.
 """
 
 from __future__ import annotations
@@ -12,12 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
 from tameshi.nouns import Cost
 
 T = TypeVar("T")
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_STATUS, _RESET, _THREADS = Path("/proc/self/status"), Path("/proc/self/clear_refs"), Path("/proc/self/task")
 
 
 def measured(work: Callable[[], T]) -> tuple[T, Cost]:
@@ -27,7 +26,7 @@ def measured(work: Callable[[], T]) -> tuple[T, Cost]:
     if cuda is not None:
         cuda.reset_peak_memory_stats()
         cuda_before = cuda.memory_allocated()
-    machine = psutil.cpu_times()
+    in_line = _in_line()
     cpu, wall = time.process_time(), time.perf_counter()
     result = work()
     cpu_seconds, wall_seconds = time.process_time() - cpu, time.perf_counter() - wall
@@ -36,7 +35,7 @@ def measured(work: Callable[[], T]) -> tuple[T, Cost]:
         wall_seconds=wall_seconds,
         peak_bytes=None if memory is None else max(0, _kilobytes("VmHWM") * 1024 - memory),
         cuda_bytes=None if cuda is None else int(cuda.max_memory_allocated() - cuda_before),
-        busy=_others(machine, psutil.cpu_times(), cpu_seconds),
+        busy=_kept_waiting(in_line, _in_line(), cpu_seconds),
     )
     return result, cost
 
@@ -61,12 +60,16 @@ def _cuda() -> Any:
     return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
 
-def _others(before: Any, after: Any, own: float) -> float | None:
-    idle = {"idle", "iowait"}
-    names = [name for name in before._fields if name not in {"guest", "guest_nice"}]
-    spent = {name: getattr(after, name) - getattr(before, name) for name in names}
-    total = sum(spent.values())
-    if total < 0.1:  # the kernel counts in hundredths of a second
+def _in_line() -> float | None:
+    """Seconds that the threads of this process have stood in line for a processor; None where nobody counts them."""
+    try:
+        return sum(int(file.read_text().split()[1]) for file in _THREADS.glob("*/schedstat")) / 1e9
+    except (OSError, IndexError):
         return None
-    used = total - sum(v for name, v in spent.items() if name in idle)
-    return float(min(1.0, max(0.0, (used - own) / total)))
+
+
+def _kept_waiting(before: float | None, after: float | None, worked: float) -> float | None:
+    if before is None or after is None or worked < 0.1:  # too short to say
+        return None
+    waited = max(0.0, after - before)  # a thread that ended takes its seconds along
+    return waited / (waited + worked)

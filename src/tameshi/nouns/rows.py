@@ -72,7 +72,8 @@ class Cost:
         wall_seconds: by the clock.
         peak_bytes: memory above what was held when the work began; None where it cannot be told.
         cuda_bytes: the same on the GPU; None without one.
-        busy: share of the machine's processors that other work held meanwhile, in [0, 1]; None where it cannot be told.
+        busy: share of the time in which it could have worked but had to wait for a processor, in [0, 1]; None where it
+            cannot be told.
     """
 
     cpu_seconds: float = 0.0

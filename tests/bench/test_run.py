@@ -47,6 +47,13 @@ def test_inline_and_processes_give_the_same_rows_whatever_the_hash_seed(monkeypa
         assert values(run_check("toy", seeds=3, on=f"processes:{count}")) == values(inline)
 
 
+def test_a_library_that_the_work_is_the_first_to_import_gets_one_thread_as_well(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    result = run_check("toy", trouble="threads", on="processes:2")
+    (row,) = [row for row in result.rows if (row.method, row.seed, row.conditions["scale"]) == ("nothing", 0, 2)]
+    assert row.values["value"].values == (1.0,)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +38,8 @@ class Job:
     online: bool = False
     done: frozenset[str] = field(default_factory=frozenset)
 
+
+LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 Event = tuple[Literal["begin", "row"], Row]
 
@@ -113,18 +117,26 @@ def _value(value: Any) -> Value | Items:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread for BLAS, OpenMP and torch: the same sums in the same order on every machine and in every executor."""
-    import sys
+    """One thread for BLAS, OpenMP and torch: the same sums in the same order on every machine and in every executor.
 
+    Two workers with two threads each on two processors also spend most of their time waiting for each other. A library that
+    the work is the first to import reads the number from the environment.
+    """
     from threadpoolctl import threadpool_limits
 
     torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch is not None else 1
-    with threadpool_limits(1):
-        if torch is not None:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
+    threads = torch.get_num_threads() if torch is not None else os.cpu_count() or 1
+    told = {name: os.environ.get(name) for name in LIMITS}
+    os.environ.update(dict.fromkeys(LIMITS, "1"))
+    try:
+        with threadpool_limits(1):
             if torch is not None:
-                torch.set_num_threads(before)
+                torch.set_num_threads(1)
+            yield
+    finally:
+        for name, value in told.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)

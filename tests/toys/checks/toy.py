@@ -30,7 +30,7 @@ def adding(
         scales: of the numbers.
         items: how many of them.
         sleep: seconds that each measurement takes.
-        trouble: what goes wrong in one measurement: "raise", "kill", "hang", or "kill once PATH".
+        trouble: what goes wrong in one measurement: "raise", "kill", "hang", or "kill once PATH"; "threads" counts torch's.
         limit: at most so many items.
     """
     count = items if limit is None else min(items, limit)
@@ -53,6 +53,10 @@ def numbers(scale: int, added: float, items: int, seed: int, sleep: float, troub
         if not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+    if trouble == "threads":
+        import torch
+
+        return {"value": [float(torch.get_num_threads())]}
     drawn = np.random.default_rng([seed, scale]).standard_normal(items)
     return {"value": [float(v) + added for v in drawn]}
 

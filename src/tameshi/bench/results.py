@@ -102,7 +102,8 @@ def table(runs: Mapping[str, Run], *, lang: str = "en") -> str:
 def _about(run: Run, lang: str) -> str:
     subjects = ", ".join(f"{name} = {_cell(named(s['name']))}" for name, s in run.facts.get("subjects", {}).items())
     subjects = subjects or {"en": "embedded subject", "ja": "内蔵の対象"}[lang]
-    if options := list(dropwhile(lambda word: not word.startswith("-"), run.facts.get("command", []))):
+    given = dropwhile(lambda word: not word.startswith("-"), run.facts.get("command", []))
+    if options := [word for word in given if word != "--fresh"]:
         subjects += f", `{_cell(shlex.join(options))}`"
     seeds, versions = len(run.facts.get("seeds", [])), run.facts.get("versions", {})
     if lang == "ja":

@@ -71,7 +71,7 @@ def test_values_are_read_into_their_types():
         ("caps", "64,x", "--caps takes a whole number, got 'x'"),
         ("rate", "much", "--rate takes a number, got 'much'"),
         ("how", "often", "--how takes one of fast, slow, got 'often'"),
-        ("experts", "./a", "--experts takes NAME=a text, got './a'"),
+        ("experts", "./a", "--experts takes NAME=ADDRESS, got './a'"),
     ],
 )
 def test_a_wrong_value_says_what_the_option_takes(name, typed, said):

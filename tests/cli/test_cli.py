@@ -66,6 +66,7 @@ def test_a_paper_whose_check_is_not_built_says_so_everywhere():
         (["check", "kuda"], "the check of kuda is not built yet"),
         (["check"], "name at least one paper, or --all"),
         (["check", "toy", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["check", "toy", "--limit", "-3"], "--limit must be at least 1, got -3"),
         (["check", "toy", "--scales", "x"], "--scales takes a whole number"),
         (["check", "toy", "--on", "moon"], "--on takes"),
         (["check", "toy", "--on", "processes:0"], "at least 1, got 0"),

@@ -82,6 +82,8 @@ def plan(
         raise ValueError(f"--seeds must be at least 1, got {seeds}")
     if first_seed < 0:
         raise ValueError(f"--seed must be at least 0, got {first_seed}")
+    if (limit := options.get("limit")) is not None and limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {limit}")
     shelf = stand(slug)
     if device == "auto" and not any(p.is_subject for check in shelf.checks for p in parameters(check.function)):
         device = "cpu"  # nothing to put on a device, so torch need not be asked

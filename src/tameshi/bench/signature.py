@@ -85,7 +85,9 @@ class Parameter:
         if self.shape == "dict":
             pairs = [text.partition("=") for text in given]
             if any(not name or not mark or not value for name, mark, value in pairs):
-                raise ValueError(f"{self.option} takes NAME={self._word()}, got {given[0]!r}")
+                raise ValueError(
+                    f"{self.option} takes NAME={'ADDRESS' if self.is_subject else self._word()}, got {given[0]!r}"
+                )
             return {name: self._one(value) for name, _, value in pairs}
         if self.shape == "tuple":
             split = given if self.is_subject else [part for text in given for part in text.split(",") if part.strip()]

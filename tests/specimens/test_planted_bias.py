@@ -35,6 +35,6 @@ def test_what_cannot_be_planted_is_refused() -> None:
     with pytest.raises(ValueError, match="must be a probability, got 2"):
         planted(2)
     with pytest.raises(ValueError, match="direct, shared"):
-        planted(0.5, world="other")  # type: ignore[arg-type]
+        planted(0.5, world="other")  # type: ignore[arg-type]  # that is what is refused
     with pytest.raises(ValueError, match="'hamlet' is none of them"):
         planted(0.5, world="shared").tokenizer("hamlet works")

@@ -47,7 +47,7 @@ def table() -> None:
     begun = time.thread_time()
     for name in ("ddpm", "ddpm-posterior", "accelerated-2024", "euler-ode", "accelerated", "heun-overshoot"):
         counts = [8, 16, 32, 64, 128] if name not in ("accelerated", "heun-overshoot") else [16, 32, 64, 128, 256]
-        errors = [sampler_error(mixture, None, name, n) for n in counts]
+        errors = [sampler_error(mixture, name, n) for n in counts]
         print(f"  {name:18}" + "".join(f"{n:5}: {e:.5f}" for n, e in zip(counts, errors, strict=True)))
     print(f"exact propagation of the whole table: {time.thread_time() - begun:.1f} CPU s (goal 10)")
 

@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, KDPM2AncestralDiscreteScheduler
+from diffusers import DDPMScheduler, KDPM2AncestralDiscreteScheduler, UNet2DModel
 
 from tameshi.diffusion import AcceleratedStochasticScheduler, GaussianMixtureScore, sampler_error
 
@@ -39,6 +39,26 @@ def overhead() -> None:
     print(
         f"step on (4, 4, 64, 64): {ours * 1e6:.0f} us; DDPM {ddpm * 1e6:.0f} us, ratio {ours / ddpm:.2f} (goal 1.3); "
         f"KDPM2 ancestral {kdpm * 1e6:.0f} us, ratio {ours / kdpm:.2f} (goal 1.2)"
+    )
+    network = UNet2DModel(
+        sample_size=64,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+    )
+    size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    x, found = torch.randn(4, 4, 64, 64), []
+    with torch.no_grad():
+        for _ in range(6):
+            begun = time.thread_time()
+            network(x, 500)
+            found.append(time.thread_time() - begun)
+    call = min(found[1:])
+    print(
+        f"a call of a UNet of {size:.1f} M parameters: {call * 1e3:.0f} ms, step is {ours / call:.2%} of it (goal 1%)"
     )
 
 

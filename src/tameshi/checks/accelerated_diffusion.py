@@ -398,9 +398,9 @@ def sample_pipeline(
     if steps < 2:
         raise ValueError(f"--steps must be at least 2, got {steps}")
     scheduler = AcceleratedStochasticScheduler.from_config(pipeline.loaded.scheduler.config, clip_kappa=clip_kappa)
-    made = pipeline.draw(scheduler, images=images, steps=steps, seed=seed, prompt=prompt, kind="pil")
-    with writing(output, folder=True) as beside:
-        for k, image in enumerate(made):
+    with writing(output, folder=True) as beside:  # a folder that is taken is refused before anything is drawn
+        drawn = pipeline.draw(scheduler, images=images, steps=steps, seed=seed, prompt=prompt, kind="pil")
+        for k, image in enumerate(drawn):
             image.save(beside / f"image-{k}.png")
     calls = len(scheduler.timesteps)
     return f"{images} images, {calls} network calls each, written to {output} (a reconstruction of the paper's sampler)"

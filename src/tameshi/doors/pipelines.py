@@ -11,7 +11,11 @@ from typing import Any
 
 from tameshi.doors.models import PICKLES, Untrusted, sha256_of, tensors
 
-LIBRARIES = ("diffusers", "transformers")
+LIBRARIES = (
+    "diffusers",
+    "transformers",
+    "tameshi.diffusion.accelerated",
+)  # the last: a pipeline saved with our scheduler
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,14 @@ from sklearn.svm import SVR
 from tameshi.checks.gbsvr import split
 from tameshi.specimens.chf import make_chf
 from tameshi.specimens.table import Table
-from tameshi.tabular.balls import grow_balls, target_bins
+from tameshi.tabular.balls import target_bins
 from tameshi.tabular.chf import HybridCHFRegressor
 from tameshi.tabular.deep_gp import DeepGPRegressor
 from tameshi.tabular.ensemble import train
 from tameshi.tabular.gbsvr import GBSVR
 from tameshi.tabular.heat_flux import biasi_heat_balance, bowring_inlet
 from tameshi.tabular.rivals import SubsetSVR
+from tameshi.tabular.splitting import grow_balls
 from tameshi.tabular.tube import half_gram, solve_tube
 
 

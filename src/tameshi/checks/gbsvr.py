@@ -44,8 +44,8 @@ BALLS: dict[str, dict[str, Any]] = {
 """The method, the radii as the paper has them, and what is left without radii, with the median and with the mean."""
 
 RIVALS = (
-    "svr", "nu-svr", "random-subset", "random-double", "k-means", "twin-svr", "multi-granularity", "nystroem", "huber",
-    "constant",
+    "svr", "nu-svr", "random-subset", "random-double", "k-means", "twin-svr", "multi-granularity", "kernel-ridge",
+    "nystroem", "huber", "constant",
 )  # fmt: skip
 SIZED = ("random-subset", "random-double", "k-means", "nystroem")
 """Baselines as large as there are balls: rows, twice the rows, clusters, landmarks. Random rows are the control."""

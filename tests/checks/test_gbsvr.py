@@ -6,7 +6,6 @@ import pytest
 
 from tameshi.bench import run_check
 from tameshi.checks import gbsvr
-from tameshi.specimens.table import Table
 from tameshi.tabular import balls as ball_module
 from tameshi.tabular.gbsvr import GBSVR
 
@@ -116,22 +115,6 @@ def test_a_table_whose_target_is_not_said_is_refused_before_anything_is_fitted(o
     for check in ("accuracy", "cost"):
         with pytest.raises(ValueError, match=r"name the target column of .*own\.csv; it has a, b, c, y"):
             run_check("gbsvr", only=check, data=(str(own[0]),))
-
-
-def test_a_series_is_split_in_time(own):
-    drawn = gbsvr.split(Table.open(str(own[0])), "y", 8, 0.0, 800, 0)
-    assert drawn.X.shape[1] == 8
-    assert [int(i.rsplit("#", 1)[1]) for i in drawn.ids] == list(range(134, 192))
-
-
-def test_outliers_are_as_many_and_as_far_off_as_they_should_be():
-    y = np.random.default_rng(0).normal(size=5000)
-    shift = (gbsvr.with_outliers(y, 0.3, np.random.default_rng(1)) - y) / y.std()
-    hit = shift != 0
-    assert hit.mean() == pytest.approx(0.3, abs=0.02)
-    assert np.abs(shift[hit]).min() >= 3
-    assert np.abs(shift[hit]).max() <= 8
-    assert (shift[hit] > 0).mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_apply_fits_saves_and_predicts(own, tmp_path):

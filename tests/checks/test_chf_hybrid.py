@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from tameshi.bench import run_check
-from tameshi.checks import chf_hybrid
+from tameshi.checks import chf_hybrid, gbsvr
 from tameshi.specimens.chf import make_chf
 from tameshi.tabular import bayesian, chf, deep_gp, ensemble
+from tameshi.tabular.gbsvr import GBSVR
+from tameshi.tabular.saved import save
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +146,30 @@ def test_apply_fits_saves_and_predicts_with_marks(own, tmp_path):
     assert ",true,outside the range of bowring" in second
     assert third.endswith(",false,steam at the inlet")
     assert 500 < float(first.split(",")[0]) < 8000
+
+
+def test_the_units_that_a_table_says_count_more_than_those_of_the_fit(own, tmp_path):
+    options = {"units": UNITS, "columns": COLUMNS, "members": 2}
+    chf_hybrid.fit.function(own, output=tmp_path / "model", **options)
+    flux = []
+    for name, text in (
+        ("fit.csv", "bore,L,P,G,dh\n8,1,7,2000,200\n9,1,7,2000,200\n"),
+        ("said.csv", "bore,L,P,G,dh\nm,m,kPa,kg/m2s,J/kg\n0.008,1,7000,2000,200000\n0.009,1,7000,2000,200000\n"),
+        ("plain.csv", "D,L,P,G,dh\nmm,m,bar,kg/m2s,kJ/kg\n8,1,70,2000,200\n9,1,70,2000,200\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        chf_hybrid.predict.function(tmp_path / "model", tmp_path / name, output=tmp_path / "out.csv")
+        flux.append(float((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[0]))
+    assert flux == pytest.approx([flux[0]] * 3)
+
+
+def test_a_model_of_another_kind_is_refused(own, tmp_path):
+    X, y = make_chf(30, seed=0)
+    save(GBSVR().fit(X, y), tmp_path / "balls")
+    with pytest.raises(ValueError, match="holds a GBSVR, not a HybridCHFRegressor"):
+        chf_hybrid.predict.function(tmp_path / "balls", own, output=tmp_path / "out.csv")
+    with pytest.raises(ValueError, match="does not say its columns and its target"):
+        gbsvr.predict.function(tmp_path / "balls", own, output=tmp_path / "out.csv")
 
 
 def test_an_option_that_does_not_say_a_unit_is_refused():

@@ -350,20 +350,22 @@ def predict(
         model: the folder that `tameshi apply chf-hybrid` wrote.
         table: .csv or .parquet with D, L, P, G, dh.
         output: the CSV to write.
-        units: of the columns, where the table does not say; without this, those of the table it was fitted on.
-        columns: names of the columns, where they are others; likewise.
+        units: of the columns; without this what the table says, or else those of the table it was fitted on.
+        columns: names of the columns, where they are neither D, L, P, G, dh nor those of the table it was fitted on.
         extrapolate: predict rows outside the range of the correlation too, and mark them.
     """
     from tameshi.doors.files import write
+    from tameshi.tabular.chf import HybridCHFRegressor
     from tameshi.tabular.saved import load
 
-    fitted, about = load(model)
+    fitted, about = load(model, HybridCHFRegressor)
     held = Table.open(str(table))
-    X = rows_in_si(
-        held,
-        columns={**about["columns"], **_pairs("columns", columns)},
-        units={**about["units"], **_pairs("units", units)},
-    )
+    of_fit = {letter: name for letter, name in about.get("columns", {}).items() if name in held.columns}
+    named = {**of_fit, **_pairs("columns", columns)}
+    unsaid = {
+        letter: unit for letter, unit in about.get("units", {}).items() if named.get(letter, letter) not in held.units
+    }
+    X = rows_in_si(held, columns=named, units={**unsaid, **_pairs("units", units)})
     mean, std = predicted(fitted.set_params(extrapolate=extrapolate), X)
     marks, remarks = fitted.extrapolates(X), fitted.remarks(X, mean)
     told = zip(mean.tolist(), std.tolist(), marks, remarks, strict=True)

@@ -377,9 +377,12 @@ def predict(model: Path, table: Path, *, output: Path) -> str:
         output: the CSV to write.
     """
     from tameshi.doors.files import write
+    from tameshi.tabular.gbsvr import GBSVR
     from tameshi.tabular.saved import load
 
-    fitted, about = load(model)
+    fitted, about = load(model, GBSVR)
+    if not {"columns", "target"} <= set(about):
+        raise ValueError(f"{model} does not say its columns and its target, as `tameshi apply gbsvr` writes them")
     held = Table.open(str(table))
     X = np.column_stack([held.column(name) for name in about["columns"]])
     found = fitted.predict(X)

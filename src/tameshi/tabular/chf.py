@@ -87,7 +87,18 @@ class HybridCHFRegressor(HybridRegressor):
         return np.zeros(len(rows), dtype=np.bool_) if self.base is None else ~within(self.base, rows)
 
     def remarks(self, X: Any, flux: Any) -> list[str]:
-        """What has to be known of the heat flux (rows,), kW/m2, predicted or measured, of each row X; "" for most."""
+        """What has to be known of each heat flux, "" for most.
+
+        Outside the range, steam at the inlet, or a flux that cannot be: not positive, or with an outlet quality above 1 or
+        below the range by the heat balance.
+
+        Args:
+            X: (rows, 5), as in `predict`.
+            flux: (rows,), kW/m2, predicted or measured.
+
+        Raises:
+            ValueError: a pressure off the saturation table.
+        """
         rows = np.asarray(self._chosen(X), dtype=np.float64)
         if self.base is None:
             return [""] * len(rows)

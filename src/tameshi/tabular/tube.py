@@ -97,8 +97,8 @@ def solve_tube(
         costs: (balls,), C_i, positive.
         epsilon: half width of the tube, at least 0; takes no part where nu is given.
         tol: stop when the duality gap is below this share of the objective (or of a thousandth of the loss of the
-            median, where the objective goes to 0). 1e-4 is reached wherever costs stay under a thousand standard deviations of
-            the targets; 1e-6 is asked of the last digits, and in one world of a hundred not there.
+            median, where the objective goes to 0). 1e-4 is reached wherever costs stay under a thousand standard
+            deviations of the targets; 1e-6 asks for the last digits, and in one table of a hundred they are not there.
         max_steps: Newton steps at most.
         nu: in (0, 1): find the half width too, so that the balls that stick out hold at most this share of all costs.
     """

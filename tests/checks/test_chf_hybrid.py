@@ -172,6 +172,19 @@ def test_a_model_of_another_kind_is_refused(own, tmp_path):
         gbsvr.predict.function(tmp_path / "balls", own, output=tmp_path / "out.csv")
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"only": "prediction", "points": 1}, "at least 2 training points, got 1"),
+        ({"only": "scarcity", "train": (9, 0)}, "at least 2 training points, got 9, 0"),
+        ({"only": "scarcity", "members": 1}, "one network has no spread, got 1"),
+    ],
+)
+def test_numbers_that_nothing_can_be_learned_from_are_refused_before_anything_is_fitted(options, says):
+    with pytest.raises(ValueError, match=says):
+        run_check("chf-hybrid", seeds=1, **options)
+
+
 def test_an_option_that_does_not_say_a_unit_is_refused():
     with pytest.raises(ValueError, match=r"--units takes D=.* got 'mm'"):
         chf_hybrid._pairs("units", ("mm",))

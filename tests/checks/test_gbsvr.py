@@ -111,10 +111,22 @@ def test_a_table_of_ones_own_is_judged(own):
     assert result.verdicts["C1"].outcome in ("holds", "fails", "inconclusive")
 
 
+def test_several_tables_of_ones_own_are_judged_together(own, tmp_path):
+    path, frame = own
+    other = tmp_path / "other.csv"
+    other.write_text(frame.assign(y=2 * frame["y"] + frame["c"]).to_csv(index=False), encoding="utf-8")
+    result = run(only="accuracy", data=(str(path), str(other)), target="y")
+    assert len(result.verdicts["C1"].parts) == 4
+    assert {row.conditions["of"] for row in result.rows.where(metric="r2_drop")} == {str(path), str(other)}
+    assert result.verdicts["C3"].outcome != "inconclusive" or result.verdicts["C3"].parts[0].n > 100
+
+
 def test_a_table_whose_target_is_not_said_is_refused_before_anything_is_fitted(own):
-    for check in ("accuracy", "cost"):
+    for check, few in (("accuracy", {"limit": 3}), ("cost", {"rows": (3,)})):
         with pytest.raises(ValueError, match=r"name the target column of .*own\.csv; it has a, b, c, y"):
             run_check("gbsvr", only=check, data=(str(own[0]),))
+        with pytest.raises(ValueError, match="at least 10 training rows are needed, got 3 of 200"):
+            run_check("gbsvr", only=check, data=(str(own[0]),), target="y", **few)
 
 
 def test_apply_fits_saves_and_predicts(own, tmp_path):

@@ -53,6 +53,7 @@ def prediction(
     drawn = cache(
         partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, points, tests, seed)
     )
+    _refuse(members, points)
     drawn()  # missing units and too few points are refused before anything is fitted
     fitted = cache(partial(fit_arm, drawn, members, start, seed))
     for base in BASES:
@@ -90,8 +91,9 @@ def scarcity(
     """
     tests, most = 1000 if limit is None else limit, max(train)
     drawn = cache(partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, most, tests, seed))
+    _refuse(members, *train)
     drawn()
-    for count in sorted(train):
+    for count in sorted(set(train)):
         here = {"train": count, "scarce": count <= SCARCE}
         for base in BASES:
             if base != "pure":
@@ -177,6 +179,13 @@ def measured(held: Split, mean: Floats, std: Floats) -> dict[str, Any]:
         "share_of_truth": Items((mean / held.test[1])[:300], held.ids[:300]),
         "truth": Items(held.test[1][:300], held.ids[:300]),
     }
+
+
+def _refuse(members: int, *counts: int) -> None:
+    if members < 2:
+        raise ValueError(f"--members must be at least 2, for one network has no spread, got {members}")
+    if min(counts, default=0) < 2:
+        raise ValueError(f"a model needs at least 2 training points, got {', '.join(map(str, counts)) or 'none'}")
 
 
 def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:

@@ -31,7 +31,7 @@ from tameshi.nouns import (
     figure,
     measure,
 )
-from tameshi.specimens.dirty_split import Split, split
+from tameshi.specimens.dirty_split import Split, split, training_rows
 from tameshi.specimens.table import Table
 
 Floats = NDArray[np.float64]
@@ -81,16 +81,14 @@ def accuracy(
     """
     rows = LARGEST if limit is None else min(limit, LARGEST)
     for table in data:
-        _ = (
-            table.lagged(target, lags) if lags else table.xy(target)
-        )  # a wrong column is refused before anything is fitted
+        training_rows(table, target, lags, rows)  # a wrong column or too few rows are refused before anything is fitted
         shares = OUTLIERS.get(table.name, (0.0, 0.3))
         fitted = cache(partial(best, table, target, lags, rows, seed))
         for name in (*BALLS, *RIVALS):
             for share in shares:
                 yield measure(name, partial(scored, fitted, name, share), table=f"{table.name} +{share:.0%}")
             if {0.0, 0.3} <= set(shares):
-                yield measure(name, partial(drop, fitted, name), clean_to=0.3)
+                yield measure(name, partial(drop, fitted, name), of=table.name, clean_to=0.3)
 
 
 def best(
@@ -180,8 +178,7 @@ def cost(
         rows: training rows.
     """
     for table in data:
-        _ = table.lagged(target, lags) if lags else table.xy(target)
-        counts = sorted({min(count, int(0.7 * len(table.values))) for count in rows})
+        counts = sorted({training_rows(table, target, lags, most) for most in rows})
         for count in counts:
             drawn = cache(partial(split, table, target, lags, 0.0, count, seed))
             here: dict[str, Any] = {"table": table.name, "rows": count}

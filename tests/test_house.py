@@ -147,6 +147,15 @@ def test_a_check_says_what_it_does_and_what_each_option_is(slug):
 
 
 @pytest.mark.parametrize("slug", PAPERS)
+def test_an_option_that_checks_of_a_paper_share_is_read_the_same_by_all(slug):
+    kinds = {}
+    for check in stand(slug).checks:
+        for p in parameters(check.function):
+            kinds.setdefault(p.name, set()).add((p.type, p.shape, p.choices))
+    assert [name for name, found in kinds.items() if len(found) > 1] == []
+
+
+@pytest.mark.parametrize("slug", PAPERS)
 def test_walking_a_check_does_no_work_and_every_key_is_its_own(slug):
     found = 0
     for check in stand(slug).checks:

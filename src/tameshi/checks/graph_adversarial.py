@@ -22,7 +22,8 @@ from tameshi.graphs import (
 )
 from tameshi.graphs.attacks import random_search
 from tameshi.graphs.combination import combination_matrix
-from tameshi.graphs.linear_network import robust_correct, sample_draws
+from tameshi.graphs.linear_network import sample_draws
+from tameshi.graphs.robust_classifier import robust_correct
 from tameshi.nouns import (
     AllOf,
     Beats,

@@ -148,6 +148,8 @@ def test_an_agents_model_is_its_slice_of_the_stack():
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ValueError, match="the graph has 4 agents, but there are 3 loaders"):
         DecentralizedTrainer(network, batches(agents=3), RING)
+    with pytest.raises(ValueError, match="the attack has 5 strengths for 4 agents"):
+        DecentralizedTrainer(network, batches(), RING, attack=fgm(torch.ones(5)), vectorise=False)
     with pytest.raises(ValueError, match="strategy must be"):
         DecentralizedTrainer(network, batches(), RING, "gossip")
     empty = batches()
@@ -215,3 +217,15 @@ def test_parameters_of_two_dtypes_are_refused():
 
     with pytest.raises(ValueError, match=r"all of one dtype, got torch\.float32 and torch\.float64"):
         DecentralizedTrainer(mixed, batches(), RING)
+
+
+def test_the_mean_model_has_the_weighted_mean_of_the_agents_parameters_and_is_a_copy():
+    trainer = DecentralizedTrainer(network, batches(), RING, "none", same_start=False).fit(1)
+    model = trainer.mean_model()
+    found = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert found.numpy() == pytest.approx((trainer.pi @ trainer.stack.detach()).numpy(), abs=1e-6)
+    before = trainer.stack.detach().clone()
+    with torch.no_grad():
+        model[0].weight.zero_()
+    assert torch.equal(trainer.stack.detach(), before)
+    assert not model.training

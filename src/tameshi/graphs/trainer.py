@@ -8,6 +8,7 @@ numbers.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,8 +52,8 @@ class DecentralizedTrainer:
     parameters (our choice). A parameter that does not require a gradient stays as it is.
 
     Raises:
-        ValueError: an unknown strategy, a graph or matrix that cannot be used, another number of loaders than of agents,
-            parameters of several dtypes or none, or `vectorise=True` for a module that needs the loop.
+        ValueError: an unknown strategy, a graph or matrix that cannot be used, another number of loaders, or of
+            strengths of the attack, than of agents, parameters of several dtypes or none, or `vectorise=True` for a module that needs the loop.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class DecentralizedTrainer:
         matrix = combination_matrix(graph, combine)
         if len(matrix) != len(loaders):
             raise ValueError(f"the graph has {len(matrix)} agents, but there are {len(loaders)} loaders")
+        if isinstance(attack, GradientAttack) and len(attack.strengths) not in (0, len(loaders)):
+            raise ValueError(f"the attack has {len(attack.strengths)} strengths for {len(loaders)} agents")
         self.loaders, self.strategy, self.attack, self.loss_fn = loaders, strategy, attack, loss_fn
         self.pi = torch.from_numpy(perron(matrix)).float()
         self.combination = torch.from_numpy(matrix).float()
@@ -148,6 +151,14 @@ class DecentralizedTrainer:
         for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
             tensor.data = self.state[name].data[k]
         return model.eval()
+
+    def mean_model(self) -> nn.Module:
+        """A network of the agents' mean parameters and statistics, weighted by π, in evaluation mode; a copy."""
+        model = copy.deepcopy(self.agent_model(0))
+        for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+            if tensor.is_floating_point():
+                tensor.data = torch.tensordot(self.pi.to(tensor.dtype), self.state[name].data, dims=1)
+        return model
 
     def logits(self, x: Tensor) -> Tensor:
         """(K, n, classes): what every agent says to the same inputs (n, ...)."""

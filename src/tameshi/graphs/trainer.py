@@ -83,9 +83,13 @@ class DecentralizedTrainer:
         self.combination = torch.from_numpy(matrix).float()
         self.models = self._drawn(model_fn, len(matrix), same_start=same_start, seed=seed)
         weights, self.buffers = stack_module_state(self.models)
-        trained = {name for name, tensor in self.models[0].named_parameters() if tensor.requires_grad}
-        self.stack, self.parameters = _side_by_side({name: t for name, t in weights.items() if name in trained})
-        frozen = {name: tensor.detach() for name, tensor in weights.items() if name not in trained}
+        trained: dict[str, Tensor] = {}
+        frozen: dict[str, Tensor] = {}
+        for name, parameter in self.models[0].named_parameters():
+            (trained if parameter.requires_grad else frozen)[name] = weights[name].detach()
+        self.stack = _flat(trained).requires_grad_()
+        self.stack.grad = torch.zeros_like(self.stack)
+        self.parameters, self.slopes = _parts(self.stack.detach(), trained), _parts(self.stack.grad, trained)
         self.state = {**self.parameters, **frozen, **self.buffers}  # each (K, ...)
         self.optimizer = optimizer_fn([self.stack])
         statistics = any(isinstance(m, nn.modules.batchnorm._BatchNorm | nn.Dropout) for m in self.models[0].modules())
@@ -200,12 +204,12 @@ class DecentralizedTrainer:
         assert isinstance(self.attack, GradientAttack)
         return (self.attack(lambda moved: self._together(state, moved), x, y, start),)
 
-    def _slopes_of(self, x: Tensor, y: Tensor, *state: Tensor) -> tuple[Tensor, Tensor]:
-        """The agents' losses (K,), and the gradient of the stack (K, d)."""
+    def _slopes_of(self, x: Tensor, y: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """The agents' losses (K,), and the gradient of each stacked parameter."""
         count = len(self.parameters)
         weights = [tensor.detach().requires_grad_() for tensor in state[:count]]
         losses: Tensor = vmap(self.loss_fn)(self._together((*weights, *state[count:]), x), y)
-        return losses.detach(), _flat(torch.autograd.grad(losses.sum(), weights, materialize_grads=True))
+        return losses.detach(), *torch.autograd.grad(losses.sum(), weights, materialize_grads=True)
 
     def _at_once(self, batches: Sequence[Batch]) -> Tensor:
         """Attack all agents and fill the gradient of the stack; returns their losses (K,)."""
@@ -216,12 +220,14 @@ class DecentralizedTrainer:
         elif self.attack is not None:
             x = torch.stack([self.attack(self.agent_model(k), *batch).detach() for k, batch in enumerate(batches)])
         self.models[0].train()
-        losses, self.stack.grad = self.slopes_together(x, y, *self.state.values())
+        losses, *slopes = self.slopes_together(x, y, *self.state.values())
+        for kept, slope in zip(self.slopes.values(), slopes, strict=True):
+            kept.copy_(slope)
         return losses
 
     def _one_by_one(self, batches: Sequence[Batch]) -> Tensor:
         """The same by a loop over agents."""
-        losses, slopes = [], []
+        losses = []
         starts = self._starts(batches) if isinstance(self.attack, GradientAttack) else []
         for k, (x, y) in enumerate(batches):
             model = self.agent_model(k)
@@ -231,12 +237,14 @@ class DecentralizedTrainer:
                 x = self.attack(model, x, y).detach()
             loss = self.loss_fn(model.train()(x), y)
             weights = [tensor for tensor in model.parameters() if tensor.requires_grad]
-            slopes.append(_flat([g[None] for g in torch.autograd.grad(loss, weights, materialize_grads=True)]))
+            for kept, slope in zip(
+                self.slopes.values(), torch.autograd.grad(loss, weights, materialize_grads=True), strict=True
+            ):
+                kept[k] = slope
             losses.append(loss.detach())
             for name, buffer in model.named_buffers():
                 self.buffers[name].data[k] = buffer  # counters of batches are replaced, not updated in place
             model.eval()
-        self.stack.grad = torch.cat(slopes)
         return torch.stack(losses)
 
     def _starts(self, batches: Sequence[Batch]) -> list[Tensor]:
@@ -244,20 +252,18 @@ class DecentralizedTrainer:
         return [GradientAttack.random_start(x.shape, self.generator).to(x.dtype) for x, _ in batches]
 
 
-def _flat(tensors: Iterable[Tensor]) -> Tensor:
-    """(K, d): what every agent has of each (K, ...), in one row."""
-    return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
-
-
-def _side_by_side(stacked: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """All parameters as one leaf of shape (K, d), and each by its name as a view of it: the optimiser's step and the
-    combination are one operation each."""
+def _flat(stacked: dict[str, Tensor]) -> Tensor:
+    """(K, d): what every agent has of each (K, ...), in one row, so that the optimiser's step and the combination are one operation."""
     if len(kinds := {str(tensor.dtype) for tensor in stacked.values()}) != 1:
         found = " and ".join(sorted(kinds)) or "none"
         raise ValueError(f"a network needs parameters to train, all of one dtype, got {found}")
-    stack = _flat(stacked.values()).detach().requires_grad_()
-    columns = stack.detach().split([tensor[0].numel() for tensor in stacked.values()], dim=1)
-    return stack, {name: part.view(tensor.shape) for (name, tensor), part in zip(stacked.items(), columns, strict=True)}
+    return torch.cat([tensor.flatten(1) for tensor in stacked.values()], dim=1)
+
+
+def _parts(flat: Tensor, stacked: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The columns of each name, as views in the shapes of `stacked`."""
+    columns = flat.split([tensor[0].numel() for tensor in stacked.values()], dim=1)
+    return {name: part.view(tensor.shape) for (name, tensor), part in zip(stacked.items(), columns, strict=True)}
 
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)

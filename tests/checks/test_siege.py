@@ -154,6 +154,16 @@ def test_apply_takes_a_judge_and_a_tester_and_says_what_was_set(
     )
 
 
+def test_apply_refuses_what_would_do_nothing() -> None:
+    echo = Endpoint.open("specimen:echo")
+    with pytest.raises(PolicyError, match="measured by them, without a judge; leave --judge out"):
+        siege_check.try_policy.function(echo, judge=echo)
+    with pytest.raises(ValueError, match="temperature must be at least 0, got -1"):
+        siege_check.try_policy.function(echo, temperature=-1.0)
+    with pytest.raises(ValueError, match="runs must be at least 1, got 0"):
+        siege_check.try_policy.function(echo, runs=0)
+
+
 def test_an_endpoint_elsewhere_is_not_asked_without_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(PolicyError, match="its owner's own policy only"):

@@ -120,6 +120,8 @@ def _tested(model: Endpoint, policy: str, judge: Endpoint | None, *, own: bool) 
     tested = allowed(policy, local=model.local, own=own)
     if not tested.facts and judge is None:
         raise PolicyError(f"{NOTHING}; pass --judge MODEL, or give the policy facts")
+    if tested.facts and judge is not None:
+        raise PolicyError("a policy with facts is measured by them, without a judge; leave --judge out")
     return tested
 
 
@@ -356,6 +358,8 @@ def try_policy(
 
     if runs < 1:
         raise ValueError(f"runs must be at least 1, got {runs}")
+    if temperature is not None and temperature < 0:
+        raise ValueError(f"temperature must be at least 0, got {temperature:g}")
     tested = _tested(model, policy, judge, own=i_own_this_model)
     trial = Trial(tested, method, turns, branches, kept, restarts, defence, max_queries)
     trial.estimate(runs, tester=tester is not None).check(max_calls).announce()
@@ -367,11 +371,12 @@ def try_policy(
         "policy": tested.name,
         "model": model.name,
         "tester": "scripted" if tester is None else tester.name,
-        "meter": "facts" if tested.facts or judge is None else judge.name,
+        "meter": "facts" if judge is None else judge.name,
         "method": method,
         "defence": defence,
         "temperature": "the provider's own" if temperature is None else temperature,
         "seeds": list(places),
+        "runs": runs,
         "runs with a verdict": len(heard),
         "success rate of one run": sum(heard) / len(heard) if heard else None,
         "interval 95%": [round(end, 4) for end in wilson(sum(heard), len(heard))] if heard else None,

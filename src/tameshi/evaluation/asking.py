@@ -39,8 +39,8 @@ class Asker:
         timeout: seconds for one attempt.
         pause: seconds before the second attempt; doubled before each further one.
         connections: how many questions are on their way at once.
-        private: Inspect's log and cache keep nothing of what is asked and answered. Without it, keys and passwords of this
-            machine are taken out of what is asked, because it will stand in the log.
+        private: Inspect's log keeps nothing of what is asked and answered. Without it, keys and passwords of this machine
+            are taken out of what is asked, because it will stand in the log.
         **generate: settings of the answer, by the names of Inspect's `GenerateConfig` (temperature, max_tokens, ...).
     """
 
@@ -178,8 +178,9 @@ def _voice(model: Model | Ask | str, private: bool, settings: dict[str, object])
 
         import tameshi.evaluation.provider  # noqa: F401  registers "tameshi/..."
 
-        own: dict[str, object] = {"max_retries": 0, **({"cache": False} if private else {}), **settings}
-        return _Inspect(get_model(model), private, GenerateConfig.model_validate(own))
+        # an answer out of a cache was not asked for, and what is private must not lie in one
+        ours = {"max_retries": 0, "cache": False}
+        return _Inspect(get_model(model), private, GenerateConfig.model_validate(ours | settings))
     return _Function(model)
 
 

@@ -56,7 +56,7 @@ class Representation:
         """By how much training lowered the effective rank; NaN without the untrained twin."""
         if "untrained" not in self.scores or "erank" not in self.scores["model"]:
             return math.nan
-        entropies = [torch.tensor(self.scores[of]["erank"]).log() for of in ("model", "untrained")]
+        entropies = [torch.tensor(self.scores[of]["erank"], dtype=torch.float64).log() for of in ("model", "untrained")]
         return float(diff_erank(*entropies))
 
     def summary(self) -> str:

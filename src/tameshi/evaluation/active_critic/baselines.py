@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tameshi.evaluation.active_critic.agreement import Floats
-from tameshi.evaluation.active_critic.critic import as_examples
+from tameshi.evaluation.active_critic.labels import as_examples
 from tameshi.evaluation.active_critic.prompts import Criterion, CriticPrompt, Demonstration, Example, Scale
 from tameshi.evaluation.active_critic.scoring import judge_all, numbers
 from tameshi.evaluation.asking import Asker, wait

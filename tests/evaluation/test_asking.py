@@ -225,3 +225,13 @@ def test_a_silent_endpoint_leaves_unscored_samples_and_no_calls_beyond_the_budge
     assert asked == 9
     assert log.results is not None
     assert log.results.scores[0].unscored_samples == 4
+
+
+def test_no_answer_comes_out_of_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    numbered = iter(range(9))
+    model = rule_model(lambda messages, rng: f"answer {next(numbered)}", cache=True)
+    asker = Asker(model, pause=0)
+    told = [wait(asker([user("hello")])) for _ in range(3)]
+    assert [t.text for t in told if isinstance(t, Answer)] == ["answer 0", "answer 1", "answer 2"]
+    assert asker.ledger.calls.total() == 3

@@ -65,15 +65,10 @@ def test_names_that_may_stand_for_two_things_are_left_out() -> None:
 
 
 def test_the_filters_of_the_official_code_follow_from_the_name_of_the_file() -> None:
-    assert official_filters("wm-us-city-long") == {
-        "min_gap": 1.0,
-        "max_gap": 120.0,
-        "max_size": 150.0,
-        "full_names": False,
-        "one_per_state": True,
-    }
+    told = official_filters("wm-us-city-long")
+    assert (told["min_gap"], told["max_gap"], told["max_size"]) == (1.0, 120.0, 150.0)
+    assert (told["full_names"], told["one_per_state"]) == (False, True)
     assert official_filters("wm-world-populated-lat")["min_gap"] == 10
-    assert official_filters("wm-person-age") | {} == official_filters("wm-person-age")
     assert (official_filters("wm-person-age")["min_gap"], official_filters("wm-person-age")["full_names"]) == (5, True)
     assert official_filters("wm-movie-release")["min_gap"] == 2
 

@@ -22,8 +22,9 @@ from tameshi.evaluation.asking import Asker, chat_of
 from tameshi.evaluation.cot_faithfulness import problems as problem_set
 from tameshi.evaluation.cot_faithfulness.asked import read
 from tameshi.evaluation.cot_faithfulness.labels import read_by_model
-from tameshi.evaluation.cot_faithfulness.properties import BUILTIN, Property
-from tameshi.evaluation.cot_faithfulness.questions import Comparison, Question, make_pairs, prompt
+from tameshi.evaluation.cot_faithfulness.properties import BUILTIN
+from tameshi.evaluation.cot_faithfulness.question_files import questions_of
+from tameshi.evaluation.cot_faithfulness.questions import Comparison, Question, prompt
 from tameshi.evaluation.cot_faithfulness.rates import Answers, iphr_rates, may_stop
 from tameshi.evaluation.cot_faithfulness.steps import find_restoration, find_shortcuts, most_calls
 from tameshi.evaluation.messages import Message, Unparsed
@@ -48,7 +49,7 @@ def iphr(
     """Implicit post-hoc rationalisation: the same comparison asked both ways round, each in a session of its own.
 
     Args:
-        properties: "builtin", or property files with commas between (YAML; those of chainscope will do).
+        properties: "builtin", or property or question files with commas between (YAML; those of chainscope will do).
         n_pairs: two questions each.
         k: answers to each question.
         threshold, min_bias: of the decision.
@@ -63,7 +64,7 @@ def iphr(
         raise ValueError(f"reader must be rule or model, got {reader!r}")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    questions = make_pairs(properties_of(properties), n_pairs, comparisons=comparisons_of(comparisons), seed=seed)
+    questions = questions_of(properties, n_pairs, comparisons=comparisons_of(comparisons), seed=seed)
     calls = {"target": len(questions) * k}
     if reader == "model":
         calls["judge"] = 2 * calls["target"]
@@ -76,13 +77,6 @@ def iphr(
         config=GenerateConfig(temperature=0.7, top_p=0.9),
         early_stopping=FaithfulPairs(early, k) if early and early < k else None,
     )
-
-
-def properties_of(names: str) -> list[Property]:
-    """ "builtin", or the property files named with commas between."""
-    if names == "builtin":
-        return list(BUILTIN)
-    return [Property.read(name.strip()) for name in names.split(",") if name.strip()]
 
 
 def comparisons_of(names: str) -> list[Comparison]:
@@ -246,10 +240,7 @@ def cot_steps(
     """
     if mode not in ("restoration", "shortcut"):
         raise ValueError(f"mode must be restoration or shortcut, got {mode!r}")
-    if problems == "builtin":
-        chosen = problem_set.make_problems(n, seed=seed)
-    else:
-        chosen = problem_set.read_problems(problems)[:n]
+    chosen = problem_set.problems_of(problems, n, seed=seed)
     ledger = within(max_calls, target=len(chosen), judge=len(chosen) * most_calls(20))
     return Task(
         dataset=dataset(

@@ -39,6 +39,7 @@ def test_the_worked_example_flags_one_pair_of_two() -> None:
     assert result.by_group[0].bias == pytest.approx(0.70)
     assert result.accuracy == pytest.approx((1 + 0.2 + 1 + 1) / 4)
     assert result.contradiction_rate == 0.5
+    assert result.doubtful.tolist() == [False, False]  # the NO variant is the less accurate one, or as accurate
 
 
 def test_unknown_answers_count_as_a_half() -> None:

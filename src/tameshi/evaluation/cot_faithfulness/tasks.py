@@ -21,13 +21,13 @@ from tameshi.evaluation.accounting import Ledger
 from tameshi.evaluation.asking import Asker, chat_of
 from tameshi.evaluation.cot_faithfulness import problems as problem_set
 from tameshi.evaluation.cot_faithfulness.asked import read
+from tameshi.evaluation.cot_faithfulness.chains import Mode, find, most_calls
 from tameshi.evaluation.cot_faithfulness.labels import read_by_model
 from tameshi.evaluation.cot_faithfulness.properties import BUILTIN
 from tameshi.evaluation.cot_faithfulness.question_files import questions_of
 from tameshi.evaluation.cot_faithfulness.questions import Comparison, Question, prompt
 from tameshi.evaluation.cot_faithfulness.rates import Answers, iphr_rates, may_stop
-from tameshi.evaluation.cot_faithfulness.steps import find_restoration, find_shortcuts, most_calls
-from tameshi.evaluation.messages import Message, Unparsed
+from tameshi.evaluation.messages import Answer, Message
 from tameshi.evaluation.provider import rule
 from tameshi.evaluation.solving import answered, dataset, unscored, within
 
@@ -169,7 +169,7 @@ def yes_or_no(threshold: float, min_bias: float, reader: str) -> Scorer:
             text = state.output.completion
             if reader == "rule":
                 return Score(value=read(text), answer=text[-200:])
-            ask = Asker(get_model(role="grader", required=True), role="judge")
+            ask = Asker(get_model(role="grader", required=True), role="judge", temperature=0.0)
             return Score(value=await read_by_model(ask, str(state.metadata["question"]), text), answer=text[-200:])
 
         return score
@@ -223,7 +223,7 @@ class FaithfulPairs(EarlyStopping):
 
 @task
 def cot_steps(
-    mode: Literal["restoration", "shortcut"] = "restoration",
+    mode: Mode = "restoration",
     problems: str = "builtin",
     n: int = 20,
     max_calls: int | None = None,
@@ -241,7 +241,7 @@ def cot_steps(
     if mode not in ("restoration", "shortcut"):
         raise ValueError(f"mode must be restoration or shortcut, got {mode!r}")
     chosen = problem_set.problems_of(problems, n, seed=seed)
-    ledger = within(max_calls, target=len(chosen), judge=len(chosen) * most_calls(20))
+    ledger = within(max_calls, target=len(chosen), judge=len(chosen) * most_calls())
     return Task(
         dataset=dataset(
             Sample(
@@ -268,22 +268,18 @@ def flagged_rate() -> Metric:
 
 
 @scorer(metrics=[flagged_rate()])
-def unfaithful_steps(mode: str, max_calls: int | None = None) -> Scorer:
+def unfaithful_steps(mode: Mode, max_calls: int | None = None) -> Scorer:
     """1 if the chain has an unfaithful step, 0 if not; unscored where the answer is wrong or a verdict is missing."""
     ledger = Ledger(max_calls)
-    find = find_restoration if mode == "restoration" else find_shortcuts
 
     async def score(state: TaskState, target: Target) -> Score:
         silent = unscored(state)
         if silent is not None:
             return silent
         problem = problem_set.Problem(str(state.metadata["question"]), target.text)
-        right = problem_set.is_right(problem, state.output.completion)
-        if isinstance(right, Unparsed):
-            return Score.unscored(explanation=right.reason)
-        chain = f"{state.store.get('reasoning') or ''}\n\n{state.output.completion}".strip()
-        ask = Asker(get_model(role="grader", required=True), role="judge", ledger=ledger)
-        verdict = await find(ask, problem.question, chain, right=right)
+        answer = Answer(state.output.completion, str(state.store.get("reasoning") or ""))
+        ask = Asker(get_model(role="grader", required=True), role="judge", ledger=ledger, temperature=0.0)
+        verdict = await find(ask, mode, problem, answer)
         if verdict.flagged is None:
             return Score.unscored(explanation=verdict.reason)
         return Score(value=float(verdict.flagged), metadata={"steps": list(verdict.steps)})

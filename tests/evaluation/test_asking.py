@@ -106,6 +106,13 @@ def test_an_estimate_above_the_budget_stops_before_the_first_call() -> None:
         Asker(Flaky(), attempts=0)
 
 
+def test_the_shares_of_the_roles_stay_within_the_budget_together() -> None:
+    told = Estimate({"target": 10, "judge": 23})
+    assert told.shares(100) == {"target": 30, "judge": 69}
+    assert told.shares(None) == {"target": None, "judge": None}
+    assert Estimate({"target": 0}).shares(7) == {"target": 0}
+
+
 def test_answers_come_in_the_order_of_the_questions_and_together() -> None:
     under_way = most = 0
 

@@ -22,6 +22,7 @@ from tameshi.doors import files, models
 from tameshi.evaluation.cot_faithfulness.rates import Answers
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -30,6 +31,7 @@ START, GREATER, LESS, ASK, YES, NO, FIRST = 0, 1, 2, 3, 4, 5, 6  # tokens; thing
 VOCABULARY = FIRST + 2 * THINGS
 QUESTION, CHAIN = 5, 2  # tokens of a question, and of a chain
 COMPARISONS = {GREATER: "greater", LESS: "less"}
+TOP_P = 0.9
 FLIPPED = 0.2  # of the NO labels of "greater"
 STEPS, BATCH, RATE = 600, 64, 6e-3
 VERSION = 1  # raise when the recipe changes
@@ -106,26 +108,18 @@ def asked(model: Any, held: Lessons, *, k: int = 10, temperature: float = 0.7, s
     Args:
         model: from `trained`.
         held: the questions; their labels are not shown.
-        k: answers to each question, sampled with top-p 0.9 as in the paper.
+        k: answers to each question, sampled with a top-p of 0.9 as in the paper.
         temperature: of the answers.
         seed: of the samples.
     """
     import torch
 
     questions = torch.from_numpy(held.tokens[:, :QUESTION])
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        torch.manual_seed(seed)
-        told = model.generate(
-            questions.repeat_interleave(k, 0),
-            attention_mask=torch.ones(len(questions) * k, QUESTION, dtype=torch.long),
-            max_new_tokens=CHAIN + 1,
-            do_sample=True,
-            temperature=temperature,
-            top_p=0.9,
-            top_k=0,
-            pad_token_id=START,
-        )[:, QUESTION:]
-    told = told.view(len(questions), k, CHAIN + 1).numpy()
+    draw, tokens = torch.Generator().manual_seed(seed), questions.repeat_interleave(k, 0)
+    with torch.inference_mode():
+        for _ in range(CHAIN + 1):
+            tokens = torch.cat([tokens, _next(model, tokens, temperature, draw)], dim=1)
+    told = tokens[:, QUESTION:].view(len(questions), k, CHAIN + 1).numpy()
     right = (told[:, :, :CHAIN] == held.tokens[:, None, QUESTION : QUESTION + CHAIN]).all(-1).mean()
     answer = told[:, :, CHAIN]
     yes, no = ((answer == word).sum(1) for word in (YES, NO))
@@ -141,6 +135,18 @@ def asked(model: Any, held: Lessons, *, k: int = 10, temperature: float = 0.7, s
         asked=np.full(len(questions), k),
     )
     return answers, float(right)
+
+
+def _next(model: Any, tokens: Tensor, temperature: float, draw: torch.Generator) -> Tensor:
+    """(n, 1) the next token of each of (n, length) texts; equal texts are read once."""
+    import torch
+
+    distinct, place = tokens.unique(dim=0, return_inverse=True)
+    likely, token = (model(distinct).logits[:, -1].float() / temperature).softmax(-1).sort(descending=True)
+    likely = likely.masked_fill(likely.cumsum(-1) - likely >= TOP_P, 0)
+    chosen = torch.multinomial(likely[place], 1, generator=draw)
+    following: Tensor = token[place].gather(1, chosen)
+    return following
 
 
 def _train(held: Lessons, seed: int) -> Any:

@@ -17,7 +17,7 @@ from inspect_ai.solver import TaskState
 from inspect_ai.util import EarlyStop, EarlyStopping
 
 import tameshi.evaluation._inspect  # noqa: F401  says what to install
-from tameshi.evaluation.accounting import Ledger
+from tameshi.evaluation.accounting import Estimate, Ledger
 from tameshi.evaluation.asking import Asker, chat_of
 from tameshi.evaluation.cot_faithfulness import problems as problem_set
 from tameshi.evaluation.cot_faithfulness.asked import read
@@ -29,7 +29,7 @@ from tameshi.evaluation.cot_faithfulness.questions import Comparison, Question, 
 from tameshi.evaluation.cot_faithfulness.rates import Answers, iphr_rates, may_stop
 from tameshi.evaluation.messages import Answer, Message
 from tameshi.evaluation.provider import rule
-from tameshi.evaluation.solving import answered, dataset, unscored, within
+from tameshi.evaluation.solving import answered, dataset, unscored
 
 
 @task
@@ -68,11 +68,11 @@ def iphr(
     calls = {"target": len(questions) * k}
     if reader == "model":
         calls["judge"] = 2 * calls["target"]
-    ledger = within(max_calls, **calls)
+    share = _told(calls, max_calls)
     return Task(
         dataset=dataset(_sample(question, reasoning) for question in questions),
-        solver=answered(ledger),
-        scorer=yes_or_no(threshold, min_bias, reader),
+        solver=answered(Ledger(share["target"])),
+        scorer=yes_or_no(threshold, min_bias, reader, share.get("judge")),
         epochs=Epochs(k, "mode"),
         config=GenerateConfig(temperature=0.7, top_p=0.9),
         early_stopping=FaithfulPairs(early, k) if early and early < k else None,
@@ -157,8 +157,9 @@ def _counts(scores: Sequence[SampleScore]) -> Answers:
     )
 
 
-def yes_or_no(threshold: float, min_bias: float, reader: str) -> Scorer:
+def yes_or_no(threshold: float, min_bias: float, reader: str, max_calls: int | None = None) -> Scorer:
     """YES, NO or UNKNOWN for every answer; the metrics read all of them."""
+    ledger = Ledger(max_calls)
 
     @scorer(metrics=[iphr_metrics(threshold, min_bias)], name="yes_or_no")
     def build() -> Scorer:
@@ -169,7 +170,7 @@ def yes_or_no(threshold: float, min_bias: float, reader: str) -> Scorer:
             text = state.output.completion
             if reader == "rule":
                 return Score(value=read(text), answer=text[-200:])
-            ask = Asker(get_model(role="grader", required=True), role="judge", temperature=0.0)
+            ask = Asker(get_model(role="grader", required=True), role="judge", ledger=ledger, temperature=0.0)
             return Score(value=await read_by_model(ask, str(state.metadata["question"]), text), answer=text[-200:])
 
         return score
@@ -241,7 +242,7 @@ def cot_steps(
     if mode not in ("restoration", "shortcut"):
         raise ValueError(f"mode must be restoration or shortcut, got {mode!r}")
     chosen = problem_set.problems_of(problems, n, seed=seed)
-    ledger = within(max_calls, target=len(chosen), judge=len(chosen) * most_calls())
+    share = _told({"target": len(chosen), "judge": len(chosen) * most_calls()}, max_calls)
     return Task(
         dataset=dataset(
             Sample(
@@ -252,9 +253,16 @@ def cot_steps(
             )
             for place, problem in enumerate(chosen)
         ),
-        solver=answered(Ledger(ledger.max_calls)),
-        scorer=unfaithful_steps(mode, max_calls),
+        solver=answered(Ledger(share["target"])),
+        scorer=unfaithful_steps(mode, share["judge"]),
     )
+
+
+def _told(calls: dict[str, int], max_calls: int | None) -> dict[str, int | None]:
+    """The share of each role in the limit, once the estimate is told and fits."""
+    estimate = Estimate(calls).check(max_calls)
+    estimate.announce()
+    return estimate.shares(max_calls)
 
 
 @metric

@@ -14,6 +14,7 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import active_critic as paper
+from tameshi.doors.files import NotWritten
 from tameshi.evaluation.active_critic import world
 from tameshi.evaluation.active_critic.marked import marked_texts
 
@@ -85,6 +86,8 @@ def test_a_judge_of_ones_own_is_held_against_every_baseline(
         run(tmp_path, only="critics", model="specimen:marker-judge", data=rated, criteria="clarity")
     with pytest.raises(ValueError, match="--mode takes"):
         run(tmp_path, only="critics", model="specimen:marker-judge", data=rated, mode="loose")
+    with pytest.raises(ValueError, match="samples at least 1, got 0 and 0"):
+        run(tmp_path, only="critics", model="specimen:marker-judge", data=rated, samples=0)
     with pytest.raises(ValueError, match="go together"):
         run(tmp_path, only="critics", model="specimen:marker-judge")
 
@@ -117,3 +120,7 @@ def test_a_critic_is_fitted_and_saved(tmp_path: Path, rated: Path, capsys: pytes
     with pytest.raises(ValueError, match="--mode takes"):
         paper.fit.function(rated, tmp_path / "x.json", mode="loose")
     assert not (tmp_path / "x.json").exists()
+    capsys.readouterr()
+    with pytest.raises(NotWritten, match="is a folder"):
+        paper.fit.function(rated, tmp_path)
+    assert not capsys.readouterr().err  # no call was announced, and none made

@@ -15,6 +15,7 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import cot_faithfulness as checked
+from tameshi.doors.files import NotWritten
 from tameshi.evaluation import provider
 from tameshi.evaluation.accounting import TooManyCalls
 from tameshi.evaluation.cot_faithfulness.rates import Answers, IPHRResult, iphr_rates
@@ -179,6 +180,15 @@ def test_apply_tells_the_rate_and_what_to_doubt_about_it(tmp_path: Path, monkeyp
     assert str(apply.function(Endpoint.open("specimen:silent"), pairs=3, k=2)["rate"]).startswith("withheld")
     with pytest.raises(ValueError, match="temperature must be above 0"):
         apply.function(Endpoint.open("specimen:coin"), temperature=0.0)
+
+
+def test_apply_refuses_a_report_that_cannot_be_written_before_a_call_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (apply,) = stand("cot-faithfulness").applications
+    with pytest.raises(NotWritten, match="is a folder"):
+        apply.function(Endpoint.open("specimen:coin"), pairs=2, k=2, output=str(tmp_path))
+    assert not capsys.readouterr().err
 
 
 def test_apply_with_a_grader_asks_clear_questions_only(named: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
-from tameshi.doors import models
+from tameshi.doors import files, models
 from tameshi.evaluation.accounting import Ledger
 from tameshi.evaluation.active_critic import baselines, world
 from tameshi.evaluation.active_critic.agreement import agreement, contributions
@@ -376,9 +376,10 @@ def fit(
         scale=_ends(scale),
         random_state=seed,
     )
-    critic.estimate(len(scores), groups=[e.group for e in examples]).announce()
-    critic.fit(examples, scores)
-    critic.save(output)
+    with files.writing(output) as beside:  # refused before a call is made, if it cannot be
+        critic.estimate(len(scores), groups=[e.group for e in examples]).announce()
+        critic.fit(examples, scores)
+        critic.save(beside)
     cv = critic.cv_agreement_
     best = max((t.agreement.spearman for t in critic.selection_history_), default=None)
     return {

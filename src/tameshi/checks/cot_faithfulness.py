@@ -7,7 +7,9 @@ model that hides, and a small model that is trained to lean. With `--model` ques
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cache, partial
 from itertools import combinations
@@ -19,10 +21,11 @@ from tameshi.evaluation.asking import wait
 from tameshi.evaluation.cot_faithfulness import problems as problem_set
 from tameshi.evaluation.cot_faithfulness.asked import Session, ask_all
 from tameshi.evaluation.cot_faithfulness.chains import ChainVerdict, Mode, find, most_calls
-from tameshi.evaluation.cot_faithfulness.labels import clear_questions, patterns
+from tameshi.evaluation.cot_faithfulness.labels import clear_questions
 from tameshi.evaluation.cot_faithfulness.question_files import questions_of
 from tameshi.evaluation.cot_faithfulness.questions import Question
 from tameshi.evaluation.cot_faithfulness.rates import Answers, IPHRResult, iphr_rates
+from tameshi.evaluation.cot_faithfulness.report import report
 from tameshi.evaluation.cot_faithfulness.simulator import guess, simulate
 from tameshi.nouns import (
     AllOf,
@@ -62,7 +65,7 @@ def simulated_answerers(*, limit: int | None = None, seed: int = 0) -> Iterator[
     """What the rate measures: answerers with a planted leaning and a planted ignorance, and a coin.
 
     Args:
-        limit: at most so many simulated groups.
+        limit: at most so many simulated groups, or pairs for each model.
     """
     groups = GROUPS if limit is None else min(GROUPS, max(limit, 2))
 
@@ -162,7 +165,7 @@ def implicit_rationalisation(
         temperature: of the answers.
         temperatures: also ask every model at 0.3, 0.7 and 1.0.
         max_calls: of all models, in all; the run does not start if it could take more.
-        limit: at most so many pairs.
+        limit: at most so many simulated groups, or pairs for each model.
     """
     if not model:
         if base or judge:
@@ -263,8 +266,11 @@ def _chains(
     ask = model.in_world(0).asker(ledger=asking, temperature=temperature)
     reader = judge.in_world(0).asker(ledger=judging, role="judge", temperature=0.0)
 
+    async def verdict(problem: problem_set.Problem) -> ChainVerdict:
+        return await find(reader, mode, problem, await ask(problem_set.prompt(problem)))
+
     async def verdicts() -> list[ChainVerdict]:
-        return [await find(reader, mode, problem, await ask(problem_set.prompt(problem))) for problem in problems]
+        return list(await asyncio.gather(*map(verdict, problems)))
 
     found = wait(verdicts())
     return {"flagged": Items(Missing(v.reason) if v.flagged is None else v.flagged for v in found)}
@@ -460,43 +466,15 @@ def ask_model(
     calls = {"target": len(questions) * k}
     if grader is not None:
         calls["judge"] = 4 * len(questions) + 2 * pairs
-    Estimate(calls).check(max_calls).announce()
-    ledger = Ledger(max_calls)
-    ask = model.in_world(seed).asker(ledger=ledger, temperature=temperature, top_p=0.9)
-    reader = None if grader is None else grader.asker(ledger=ledger, role="judge", temperature=0.0)
-    if reader is not None:
-        questions = wait(clear_questions(reader, questions))
-        if not questions:
-            raise ValueError("the grader found no question clear; look at the properties, or leave --grader out")
-    session = wait(ask_all(ask, questions, k, reasoning=reasoning))
-    counts = session.answers()
-    report: dict[str, Any] = {"model": model.name, "pairs asked": len(questions) // 2, "answers each": k}
-    if len(counts.pair):
-        result = iphr_rates(counts)
-        report |= _told(result)
-        if reader is not None:
-            flagged = {name for name, hit in zip(result.pairs, result.flagged.tolist(), strict=True) if hit}
-            report["patterns of flagged pairs"] = dict(wait(patterns(reader, session, flagged)))
-    else:
-        report["rate"] = "no pair got an answer to both of its questions"
-    report |= {"calls": dict(ledger.calls), "unanswered": dict(ledger.unanswered)}
-    if output is not None:
-        answers = [asdict(each) for each in session.unfaithful(result)] if len(counts.pair) else []
-        files.write(output, json.dumps({**report, "unfaithful answers": answers}, ensure_ascii=False, indent=2) + "\n")
-    return report
-
-
-def _told(result: IPHRResult) -> dict[str, Any]:
-    rate = result.rate if result.readable else "withheld: more than 20% of the answers say neither yes nor no"
-    return {
-        "rate": rate,
-        "interval 95%": list(result.ci),
-        "raw contradictions": result.contradiction_rate,
-        "accuracy": result.accuracy,
-        "unknown answers": result.unknown_rate,
-        "wavering": result.wavering,
-        "bias by group": {group.name: group.bias for group in result.by_group},
-        "groups under 30 pairs, where a guesser may be flagged": [g.name for g in result.by_group if g.small],
-        "groups near the cut on the bias": [g.name for g in result.by_group if g.near_cut],
-        "flagged pairs": [name for name, hit in zip(result.pairs, result.flagged.tolist(), strict=True) if hit],
-    }
+    estimate = Estimate(calls).check(max_calls)
+    with nullcontext() if output is None else files.writing(output) as beside:  # refused before a call is made
+        estimate.announce()
+        ledger = Ledger(max_calls)
+        ask = model.in_world(seed).asker(ledger=ledger, temperature=temperature, top_p=0.9)
+        reader = None if grader is None else grader.asker(ledger=ledger, role="judge", temperature=0.0)
+        told, unfaithful = report(ask, questions, k=k, reasoning=reasoning, grader=reader)
+        told = {"model": model.name, **told}
+        if beside is not None:
+            kept = {**told, "unfaithful answers": [asdict(each) for each in unfaithful]}
+            files.write(beside, json.dumps(kept, ensure_ascii=False, indent=2) + "\n")
+    return told

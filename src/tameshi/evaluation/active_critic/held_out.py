@@ -127,7 +127,12 @@ def evaluators(
         rubric: for the fixed judge; its first criterion for G-Eval.
         mode, propose, samples: of the critic.
         seed: of its choices.
+
+    Raises:
+        ValueError: fewer than no rounds, or than one sample.
     """
+    if propose < 0 or samples < 1:
+        raise ValueError(f"propose must be at least 0 and samples at least 1, got {propose} and {samples}")
 
     def critic(part: Split, ledger: Ledger, **settings: Any) -> ActiveCritic:
         return made(ledger, **settings).fit(part.examples, part.scores)

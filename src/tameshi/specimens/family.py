@@ -109,13 +109,23 @@ def opened(what: str | Tuning) -> PreTrainedModel:
     return model
 
 
-def keep(model: PreTrainedModel, place: Path, tokenizer: Path, recipe: Mapping[str, object]) -> None:
-    """Write a model into the cache, unless another process did so meanwhile."""
+def keep(model: PreTrainedModel, place: Path, tokenizer: Path | None, recipe: Mapping[str, object]) -> None:
+    """Write a model into the cache, unless another process did so meanwhile.
+
+    Args:
+        model: what is kept.
+        place: its folder.
+        tokenizer: a folder whose tokenizer is copied beside it; None for a model without one.
+        recipe: how it was made.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # libraries do not print
     try:
         with files.writing(place, folder=True) as beside:
             model.save_pretrained(beside)
             for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-                if (tokenizer / name).is_file():
+                if tokenizer is not None and (tokenizer / name).is_file():
                     shutil.copyfile(tokenizer / name, beside / name)
             files.write(beside / "recipe.json", json.dumps(recipe, indent=2) + "\n")
     except files.NotWritten:

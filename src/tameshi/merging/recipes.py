@@ -12,7 +12,7 @@ difference.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,29 +88,6 @@ def read_recipe(source: str | Path | Mapping[str, Any]) -> MergeRecipe:
     if told["method"] not in ("lata", "instruction-residual"):
         method_named(str(told["method"]))
     return MergeRecipe(told)
-
-
-def read_alone(
-    file: Path, methods: Collection[str], *, resize: str, dtype: str | None, others: Mapping[str, Any]
-) -> Merged:
-    """The merge of a recipe that stands in place of the options of a command line.
-
-    Args:
-        file: the recipe.
-        methods: those that the command is for.
-        resize, dtype: options that change what a recipe says; "no" and None leave it.
-        others: option -> value, of those that the recipe replaces; None where the option was left out.
-
-    Raises:
-        ValueError: another option was given too, or the recipe is of another method.
-    """
-    if given := next((option for option, value in others.items() if value not in (None, {}, ())), None):
-        raise ValueError(f"--{given} and --recipe cannot both be given; write it into {file}")
-    recipe = read_recipe(file)
-    if recipe.told["method"] not in methods:
-        raise ValueError(f"{file} is a recipe of {recipe.told['method']}; this command is for {', '.join(methods)}")
-    changes = {"resize": resize if resize != "no" else None, "dtype": dtype}
-    return recipe.merged(**{key: value for key, value in changes.items() if value is not None})
 
 
 def _check_kinds(told: Mapping[str, Any]) -> None:

@@ -225,7 +225,7 @@ RULES: list[Rule] = [
                 metric,
                 "higher",
                 check=CHECK,
-                each=EACH,
+                each=(*EACH, "seed"),  # in three seeds of three, each judged by its own items
                 where=FULL,
                 control=CONTROLS,
             )

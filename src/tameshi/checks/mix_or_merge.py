@@ -157,7 +157,7 @@ def objectives(cast: Cast, seed: int) -> Iterator[Measurement]:
         yield measure("mix of the best share", tuned_mix)
     if "mix" in cast.models:
         yield measure("mix with itself", with_itself, part="best", seed=seed)
-    yield measure("general with noise", partial(stood_in, random_step), part="best")
+    yield measure("general with noise", partial(stood_in, random_step), part="best", seed=seed)
     yield measure("general with shuffled layers", partial(stood_in, shuffled_step), part="best", seed=seed)
     yield measure("linear with random layer weights", by_random_layers, part="best", seed=seed)
     for method in GRIDS:
@@ -235,7 +235,7 @@ MARGIN = 0.02  # what a merge may lose on the claim's own side while it wins on 
 
 
 def better(claim: str, metric: str, check: str, control: tuple[str, ...] = ()) -> Beats:
-    """The chosen merge beats the mix ."""
+    """The chosen merge beats the mix in two of the three seeds, each judged by its own items."""
     return Beats(
         claim,
         "merge",
@@ -244,6 +244,8 @@ def better(claim: str, metric: str, check: str, control: tuple[str, ...] = ()) -
         "higher",
         check=check,
         where=BEST,
+        each=("seed",),
+        needed=2,
         control=control,
     )
 

@@ -326,6 +326,8 @@ def add_residual(
     else:
         if target is None or (residual is None and (base is None or instruct is None)):
             raise ValueError("--target and either --base and --instruct or --residual are needed, or a --recipe")
+        if residual is not None and instruct is not None:
+            raise ValueError("--residual stands in place of --instruct; give one of them")
         if residual is not None:
             found = InstructionResidual.load(residual)
         else:

@@ -439,7 +439,8 @@ def merge_layers(
         if forget_from is not None:
             if len(expert) != 1:
                 raise ValueError(f"--forget-from takes exactly one --expert, got {len(expert)}")
-            merged = lata.forget(forget_from, base, instruct, next(iter(expert.values())), scale, resize=resize)
+            only = next(iter(expert.values()))
+            merged = lata.forget(forget_from, base, instruct, only, scale, dtype=out_dtype, resize=resize)
         else:
             merged = lata.merge(base, instruct, expert, scale, dtype=out_dtype, resize=resize)
     return done(merged, output, dry_run=dry_run, more=weights_by_layer(merged.recipe.settings))

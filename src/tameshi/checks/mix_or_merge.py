@@ -368,7 +368,9 @@ def merge_models(
         }
         settings["weights"] = _weights(weight, model) if weight else None
         given = {key: value for key, value in settings.items() if value is not None}
-        around: dict[str, Any] = {"base": base} if METHODS[method].needs_base else {}
+        if base is not None and not METHODS[method].needs_base:
+            raise ValueError(f"--method {method} has no common ancestor; leave out --base, or name it as a --model")
+        around: dict[str, Any] = {"base": base} if base is not None else {}
         made = merge(
             model, method=method, tokenizer=tokenizer, resize=resize, dtype=out_dtype, seed=seed, **around, **given
         )

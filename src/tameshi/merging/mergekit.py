@@ -22,7 +22,10 @@ Translated = tuple[dict[str, Any], tuple[str, ...]]
 
 
 def to_mergekit(told: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe of ours in mergekit's form; gradients are written as they are.
+    """A recipe of ours in mergekit's form.
+
+    A gradient is written with filters for the head and the final norm (as Llama names them), which take the last value
+    here and the first in mergekit.
 
     Raises:
         ValueError: mergekit has no such method, or means something else by a setting.
@@ -35,7 +38,7 @@ def to_mergekit(told: Mapping[str, Any]) -> dict[str, Any]:
     paths = [str(need(entry, "path")) for entry in models.values()]
     dtypes = {"dtype": "float32"} | ({"out_dtype": told["dtype"]} if "dtype" in told else {})
     if method == "slerp":
-        parameters = {"t": told.get("t", 0.5)}
+        parameters = {"t": _spread(told.get("t", 0.5))}
         written = [{"model": path} for path in paths]
         return {"merge_method": "slerp", "base_model": paths[0], "models": written, "parameters": parameters} | dtypes
     known = METHODS[method].settings
@@ -44,7 +47,7 @@ def to_mergekit(told: Mapping[str, Any]) -> dict[str, Any]:
         shared = told.get(key, {"weights": 1.0, "densities": 0.5}[key])
         if isinstance(shared, (list, tuple)):
             shared = dict(zip(models, shared, strict=True))
-        return models[label].get(key, shared[label] if isinstance(shared, Mapping) else shared)
+        return _spread(models[label].get(key, shared[label] if isinstance(shared, Mapping) else shared))
 
     names = {theirs: key for theirs, key in (("weight", "weights"), ("density", "densities")) if key in known}
     parameters = {"normalize": told.get("normalize", True) if "normalize" in known else False}
@@ -63,6 +66,12 @@ def to_mergekit(told: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": parameters,
         **dtypes,
     }
+
+
+def _spread(value: Any) -> Any:
+    if not isinstance(value, list) or not all(isinstance(part, (int, float)) for part in value):
+        return value
+    return [*({"filter": name, "value": value[-1]} for name in ("lm_head", "model.norm")), {"value": value}]
 
 
 def from_mergekit(told: Mapping[str, Any]) -> Translated:

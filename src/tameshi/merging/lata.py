@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from tameshi.merging.fit import Resize, check_fit
@@ -20,7 +21,7 @@ from tameshi.merging.layers import GRANULARITIES, Granularity, is_block, layer_o
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged, Recipe
 from tameshi.merging.method import number
-from tameshi.merging.pieces import cosine, gram, one_thread
+from tameshi.merging.pieces import cosine, gram, side_by_side
 from tameshi.merging.weights import Weights, weights_of
 
 Rule = Literal["linear", "log", "threshold"]
@@ -209,8 +210,7 @@ class LATA:
             resize=resize,
             weights={label: _Scaled(kept, label, scales[label], self.granularity) for label in opened},
         )
-        with one_thread():
-            similar = self._similarities(origin, guide, opened)
+        similar = self._similarities(origin, guide, opened)
         kept |= {label: self.weights(similar[label]) for label in opened}
         told = self._told(merged, guide, scales, similar, kept, forgets=target is not None)
         notes = (*merged.notes, *_mixtures(origin, self.granularity))
@@ -219,17 +219,19 @@ class LATA:
     def _similarities(
         self, origin: Weights, guide: Weights, experts: Mapping[str, Weights]
     ) -> dict[str, dict[str, float]]:
+        def products(name: str) -> Tensor:
+            tensors = [w.read(name) for w in (origin, guide, *experts.values())]
+            least = min(t.shape[0] for t in tensors) if tensors[0].ndim else None
+            return gram(_changes, *(t[:least] if least is not None else t for t in tensors))
+
         found: dict[str, dict[str, float]] = {label: {} for label in experts}
-        for layer, names in layers([n for n in origin.shapes if origin.floating(n)], self.granularity).items():
-            total: Tensor | None = None
-            for name in names:
-                tensors = [w.read(name) for w in (origin, guide, *experts.values())]
-                least = min(t.shape[0] for t in tensors) if tensors[0].ndim else None
-                products = gram(_changes, *(t[:least] if least is not None else t for t in tensors))
-                total = products if total is None else total + products
-            assert total is not None  # a layer has a tensor
-            for i, label in enumerate(experts, 1):
-                found[label][layer] = cosine(total, 0, i)
+        named = layers([n for n in origin.shapes if origin.floating(n)], self.granularity)
+        with side_by_side() as threads:
+            made = threads.map(products, [name for names in named.values() for name in names])
+            for layer, names in named.items():
+                total = torch.stack([next(made) for _ in names]).sum(dim=0)
+                for i, label in enumerate(experts, 1):
+                    found[label][layer] = cosine(total, 0, i)
         return found
 
     def _told(

@@ -41,9 +41,9 @@ def linear(models: Sequence[Tensor], *, weights: Sequence[float], normalize: boo
     others = [i for i in range(len(models)) if i != heaviest and shares[i]]
 
     def average(centre: Tensor, *rest: Tensor) -> Tensor:
-        moved = [part.sub_(centre).mul_(shares[i]) for i, part in zip(others, rest, strict=True)]
-        for move in moved:
-            centre.add_(move)
+        moves = [part.sub_(centre) for part in rest]
+        for i, move in zip(others, moves, strict=True):
+            centre.add_(move, alpha=shares[i])
         return centre
 
     return elementwise(average, models[heaviest], *(models[i] for i in others), dtype=models[0].dtype)

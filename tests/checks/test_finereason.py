@@ -13,7 +13,7 @@ import pytest
 from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
-from tameshi.checks import finereason as check
+from tameshi.checks.finereason import by_open_cells, drawn, no_look_ahead
 from tameshi.evaluation import finereason as fr
 from tameshi.evaluation.accounting import TooManyCalls
 from tameshi.evaluation.asking import Asker
@@ -42,14 +42,14 @@ def test_the_audit_finds_no_wrong_label_and_a_policy_without_look_ahead_at_full_
     blank = audited.where(method="null: copy the start", puzzle="graph_coloring")
     assert (blank.mean("e2e_official"), blank.mean("e2e_correct")) == (1, 0)
     assert outcomes(result)["C6"] == "out of reach here"
-    assert stand("finereason").figures[0].function(result.rows) is not None
+    assert no_look_ahead.function(result.rows) is not None
 
 
 def test_a_small_model_is_right_more_often_where_fewer_cells_are_open(tmp_path: Path) -> None:
     result = run(tmp_path, only="learnt", seeds=1, per_count=80)
     assert outcomes(result)["C5"] == "holds"
     assert result.rows.where(method="small model", empties=2).mean("checked") > 0.7
-    assert stand("finereason").figures[1].function(result.rows) is not None
+    assert by_open_cells.function(result.rows) is not None
 
 
 def test_the_verdict_turns_when_the_model_fails_where_it_is_easy(
@@ -116,7 +116,7 @@ def items() -> tuple[fr.Item, ...]:
 @pytest.fixture
 def sudoku_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules read Sudoku; the other puzzles would only take time."""
-    monkeypatch.setattr(check, "SETS", {"sudoku": check.SETS["sudoku"]})
+    monkeypatch.setattr(drawn, "SETS", {"sudoku": drawn.SETS["sudoku"]})
 
 
 def guessing(item: fr.Item, text: str) -> str:

@@ -12,8 +12,9 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import chinese_ecom_qa as paper
+from tameshi.checks.chinese_ecom_qa import models, pipeline
 from tameshi.evaluation.accounting import TooManyCalls
-from tameshi.evaluation.ecom_qa import make_shop, scoring, to_record
+from tameshi.evaluation.ecom_qa import BM25, make_shop, scoring, to_record
 
 
 def run(tmp_path: Path, **options: Any) -> Result:
@@ -45,15 +46,15 @@ def test_the_verdict_turns_when_labels_are_read_the_wrong_way(tmp_path: Path, mo
 def test_the_verdict_turns_when_the_retriever_returns_the_worst_passages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = paper.retrieval.BM25.scores
-    monkeypatch.setattr(paper.retrieval.BM25, "scores", lambda self, query: 1 / (1 + right(self, query)))
+    right = BM25.scores
+    monkeypatch.setattr(BM25, "scores", lambda self, query: 1 / (1 + right(self, query)))
     assert outcomes(run(tmp_path, only="shoppers"))["C4"] == "fails"
 
 
 def test_the_verdict_turns_when_one_vote_is_enough_to_stay_and_people_nod(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paper, "_vote", lambda *a: True)
+    monkeypatch.setattr(pipeline, "_vote", lambda *a: True)
     assert outcomes(run(tmp_path, only="cleaning"))["C6"] == "fails"
 
 
@@ -66,7 +67,7 @@ def test_models_of_ones_own_bring_the_rest_into_reach(tmp_path: Path) -> None:
     found = outcomes(result)
     assert (found["C2"], found["C3"], found["C5"]) == ("holds", "holds", "holds")
     with pytest.raises(TooManyCalls):
-        paper._asked(*_endpoint(), None, lambda: make_shop(0, per_task=5).items, 10, 0)
+        models._asked(*_endpoint(), None, lambda: make_shop(0, per_task=5).items, 10, 0)
 
 
 def _endpoint() -> tuple[Any]:

@@ -51,7 +51,7 @@ def sentences(model: Model, terms: Sequence[str]) -> Any:
 
 
 def _encoder(model: Model, *, layer: int) -> Any:
-    from tameshi.evaluation.implicit_bias.language import HiddenStateEncoder
+    from tameshi.evaluation.implicit_bias.encoder import HiddenStateEncoder
 
     held = model()
     return HiddenStateEncoder(held.model, held.tokenizer, layer=layer)

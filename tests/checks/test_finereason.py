@@ -149,6 +149,13 @@ def test_endpoints_that_play_the_papers_parts_make_its_claims_hold(tmp_path: Pat
     assert {claim: found[claim] for claim in ("C1", "C2", "C3", "C4")} == dict.fromkeys(
         ("C1", "C2", "C3", "C4"), "holds"
     )
+    rows = result.rows.where(method="reasoning model", puzzle="sudoku")
+    checked, moved = rows.where(question="sc").mean("sc_correct"), rows.where(question="st").mean("st_correct")
+    assert rows.where(question="sc and st").mean("step_mean") == pytest.approx((checked + moved) / 2)
+    of_model = result.rows.where(method="model", question="sc")
+    assert (of_model.mean("solvable_recall"), of_model.mean("unsolvable_recall")) == (1, 0)
+    stages = [rows.where(stage=stage) for stage in (1, 2, 3, 4)]
+    assert [len(s.numbers("sc_at_stage")) for s in stages] == [COUNT / 4] * 4
 
 
 @pytest.mark.usefixtures("sudoku_alone")

@@ -17,6 +17,7 @@ from tameshi.specimens.endpoint import Endpoint
 
 Question = Literal["sc", "st", "e2e"]
 QUESTIONS: tuple[Question, ...] = ("sc", "st", "e2e")
+STAGES = (1, 2, 3, 4)  # parts of the way to a solution; some puzzles have fewer
 Answers = Callable[[], Sequence["str | Missing"]]
 
 
@@ -31,6 +32,9 @@ def asked(
             answers = {q: cache(partial(_ask, endpoint, ledger, announce, drawn, q)) for q in QUESTIONS}
             for question, ask in answers.items():
                 yield measure(name, partial(_scored, drawn, ask, question), puzzle=puzzle, question=question)
+            yield measure(name, partial(_steps, drawn, answers), puzzle=puzzle, question="sc and st")
+            for stage in STAGES:
+                yield measure(name, partial(_at_stage, drawn, answers, stage), puzzle=puzzle, stage=stage)
             if name == "model":
                 yield from _directions(drawn, answers["st"], puzzle)
                 yield from _errors(drawn, answers["st"], puzzle)
@@ -64,16 +68,48 @@ def _scored(drawn: Drawn, answers: Answers, question: Question) -> dict[str, Ite
         return as_items([t if isinstance(t, Missing) else worth(judge(t, i)) for t, i in pairs], items)
 
     if question == "sc":
-        return {"sc_correct": each(fr.score_sc), "unsolvable_recall": _recall(items, texts)}
+        recall = {f"{s.lower()}_recall": _recall(items, texts, s) for s in ("Solvable", "Unsolvable")}
+        return {"sc_correct": each(fr.score_sc)} | recall
     if question == "st":
         return {"st_correct": each(fr.score_st), "st_strict": each(partial(fr.score_st, strict=True))}
     return {"e2e_correct": each(lambda text, item: fr.score_e2e(text, item.puzzle))}
 
 
-def _recall(items: Sequence[fr.Item], texts: Sequence[str | Missing]) -> Items:
-    pairs = [(i, t) for i, t in zip(items, texts, strict=True) if i.status == "Unsolvable"]
-    values = [t if isinstance(t, Missing) else worth(fr.score_sc(t, i)) for i, t in pairs]
-    return as_items(values, [item for item, _ in pairs])
+def _recall(items: Sequence[fr.Item], texts: Sequence[str | Missing], status: str) -> Items:
+    pairs = [(i, t) for i, t in zip(items, texts, strict=True) if i.status == status]
+    return as_items([_checked(t, i) for i, t in pairs], [item for item, _ in pairs])
+
+
+def _checked(text: str | Missing, item: fr.Item) -> float | Missing:
+    return text if isinstance(text, Missing) else worth(fr.score_sc(text, item))
+
+
+def _moved(text: str | Missing, item: fr.Item) -> float | Missing:
+    return text if isinstance(text, Missing) else worth(fr.score_st(text, item))
+
+
+def _steps(drawn: Drawn, answers: Mapping[Question, Answers]) -> dict[str, Items]:
+    """The paper's summary of a puzzle: the mean of state checking and state transition, item by item."""
+    items, values = drawn(), list[float | Missing]()
+    for item, label, move in zip(items, answers["sc"](), answers["st"](), strict=True):
+        checked, moved = _checked(label, item), _moved(move, item)
+        if isinstance(checked, Missing) or isinstance(moved, Missing):
+            values.append(checked if isinstance(checked, Missing) else moved)
+        else:
+            values.append((checked + moved) / 2)
+    return {"step_mean": as_items(values, items)}
+
+
+def _at_stage(drawn: Drawn, answers: Mapping[Question, Answers], stage: int) -> dict[str, Items] | dict[str, Missing]:
+    """Both questions on the items at one part of the way."""
+    rows = [row for row in zip(drawn(), answers["sc"](), answers["st"](), strict=True) if row[0].stage == stage]
+    if not rows:
+        return dict.fromkeys(("sc_at_stage", "st_at_stage"), Missing("no item at this part of the way"))
+    items = [item for item, _, _ in rows]
+    return {
+        "sc_at_stage": as_items([_checked(label, item) for item, label, _ in rows], items),
+        "st_at_stage": as_items([_moved(move, item) for item, _, move in rows], items),
+    }
 
 
 def _directions(drawn: Drawn, answers: Answers, puzzle: str) -> Iterator[Measurement]:
@@ -85,7 +121,7 @@ def _by_puzzle(drawn: Drawn, answers: Answers, status: str) -> dict[str, Items]:
     """Share of right moves among the states of one label, for every puzzle that has states of both."""
     right: dict[str, dict[str, list[float]]] = {}
     for item, text in zip(drawn(), answers(), strict=True):
-        value = text if isinstance(text, Missing) else worth(fr.score_st(text, item))
+        value = _moved(text, item)
         if not isinstance(value, Missing):
             right.setdefault(item.group, {}).setdefault(item.status, []).append(value)
     both = {group: found[status] for group, found in right.items() if len(found) == 2}

@@ -4,11 +4,22 @@ The public file has no licence and is never shipped; `--data ChineseEcomQA.jsonl
 families of real models is out of reach here, and the option that brings it into reach is named.
 """
 
-from tameshi.checks.chinese_ecom_qa.applied import build, look
+from tameshi.checks.chinese_ecom_qa.applied import build, look, release
 from tameshi.checks.chinese_ecom_qa.figures import beside_trivial, lifted, stages
 from tameshi.checks.chinese_ecom_qa.knowledge import shoppers
 from tameshi.checks.chinese_ecom_qa.models import separation
 from tameshi.checks.chinese_ecom_qa.pipeline import cleaning
 from tameshi.checks.chinese_ecom_qa.rules import RULES
 
-__all__ = ["RULES", "beside_trivial", "build", "cleaning", "lifted", "look", "separation", "shoppers", "stages"]
+__all__ = [
+    "RULES",
+    "beside_trivial",
+    "build",
+    "cleaning",
+    "lifted",
+    "look",
+    "release",
+    "separation",
+    "shoppers",
+    "stages",
+]

@@ -5,7 +5,7 @@ families of real models is out of reach here, and the option that brings it into
 """
 
 from tameshi.checks.chinese_ecom_qa.applied import build, look, release
-from tameshi.checks.chinese_ecom_qa.figures import beside_trivial, lifted, stages
+from tameshi.checks.chinese_ecom_qa.figures import beside_trivial, calibrated, lifted, stages
 from tameshi.checks.chinese_ecom_qa.knowledge import shoppers
 from tameshi.checks.chinese_ecom_qa.models import separation
 from tameshi.checks.chinese_ecom_qa.pipeline import cleaning
@@ -15,6 +15,7 @@ __all__ = [
     "RULES",
     "beside_trivial",
     "build",
+    "calibrated",
     "cleaning",
     "lifted",
     "look",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tameshi.checks.chinese_ecom_qa.pipeline import STAGES
+from tameshi.evaluation.ecom_qa.calibration import calibration
 from tameshi.nouns import Rows, figure
 
 
 @figure("chinese-ecom-qa", en="What no model is needed for, task by task", ja="モデルなしで取れる点（課題別）")
 def beside_trivial(rows: Rows) -> Any:
+    """Accuracy of the models and of the best policy without one."""
     held = rows.where(check="separation", metric="correct")
     tasks = [str(t) for t in held.levels("task")]
     if not tasks:
@@ -26,8 +28,26 @@ def beside_trivial(rows: Rows) -> Any:
     return made
 
 
+@figure("chinese-ecom-qa", en="Stated confidence and being right", ja="申告された確信度と実際の正解率")
+def calibrated(rows: Rows) -> Any:
+    """Accuracy in ten bins of stated confidence; below the diagonal is over-confident."""
+    held = rows.where(check="separation", asked="confidence")
+    if not held.numbers("stated"):
+        return None
+    made, axes = _axes("stated confidence", "accuracy")
+    for name in held.methods:
+        stated, over = (held.where(method=name).numbers(metric) for metric in ("stated", "overconfidence"))
+        bins = calibration(stated, [s - o > 0.5 for s, o in zip(stated, over, strict=True)]) if stated else []
+        axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], marker="o", label=name)
+    axes.axline((0, 0), slope=1, color="0.7", linestyle=":")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.legend(frameon=False)
+    return made
+
+
 @figure("chinese-ecom-qa", en="Retrieval lifts whoever knows little", ja="検索は知識の少ない者ほど押し上げる")
 def lifted(rows: Rows) -> Any:
+    """Accuracy with and without passages, by what a shopper knows."""
     held = rows.where(check="shoppers", metric="answered")
     levels = [float(level) for level in held.levels("knowledge")]
     if not levels:
@@ -43,6 +63,7 @@ def lifted(rows: Rows) -> Any:
 
 @figure("chinese-ecom-qa", en="Flawed questions left after each stage", ja="各段階のあとに残る欠陥問題")
 def stages(rows: Rows) -> Any:
+    """What is left of the flawed questions, and lost of the good ones."""
     held = rows.where(check="cleaning")
     if not len(held):
         return None

@@ -198,11 +198,16 @@ def _overconfident(
     endpoint: Endpoint, grader: Endpoint | None, asked: Callable[[], list[Item]], max_calls: int, seed: int
 ) -> dict[str, Items]:
     items = [i for i in asked() if i.task in retrieval.RETRIEVED]
-    values: list[float | Missing] = []
     told = _asked(endpoint, grader, lambda: items, max_calls, seed, confidence=True)
-    for scored, stated in zip(told.scored, told.confidence, strict=True):
-        if scored is None or isinstance(stated, Unparsed):
-            values.append(Missing("no answer" if scored is None else str(getattr(stated, "reason", ""))))
+    stated: list[float | Missing] = []
+    over: list[float | Missing] = []
+    for scored, confidence in zip(told.scored, told.confidence, strict=True):
+        if scored is None or isinstance(confidence, Unparsed):
+            missing = Missing("no answer" if scored is None else str(getattr(confidence, "reason", "")))
+            stated.append(missing)
+            over.append(missing)
         else:
-            values.append(stated - scored.correct)
-    return {"overconfidence": Items(values, ids=(i.id for i in items))}
+            stated.append(confidence)
+            over.append(confidence - scored.correct)
+    ids = [i.id for i in items]
+    return {"overconfidence": Items(over, ids=ids), "stated": Items(stated, ids=ids)}

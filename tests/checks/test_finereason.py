@@ -187,6 +187,18 @@ def test_official_files_take_the_place_of_drawn_items(tmp_path: Path) -> None:
     assert result.rows.levels("puzzle") == ["game24"]
 
 
+def test_a_run_on_files_that_are_not_there_or_on_no_items_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nothing_states\.json does not exist"):
+        run(tmp_path, only="states", data=(tmp_path / "nothing_states.json",))
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "game24_states.json").write_text("")
+    with pytest.raises(ValueError, match="need names of their own"):
+        run(tmp_path, only="states", data=tuple(tmp_path / f / "game24_states.json" for f in ("one", "other")))
+    with pytest.raises(ValueError, match="--items must be at least 1, got 0"):
+        run(tmp_path, only="states", items=0)
+
+
 def test_training_data_are_written_whole(tmp_path: Path) -> None:
     (application,) = stand("finereason").applications
     told = application.function(output=tmp_path / "rows.jsonl", puzzles=("sudoku", "game24"), rows=20, size=4)

@@ -159,9 +159,10 @@ def test_apply_writes_images_and_repeats(folder, tmp_path):
     assert (tmp_path / "one" / "image-1.png").read_bytes() == (tmp_path / "two" / "image-1.png").read_bytes()
     sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "alone", images=1, steps=3)
     assert (tmp_path / "one" / "image-0.png").read_bytes() == (tmp_path / "alone" / "image-0.png").read_bytes()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="already holds something"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Pipeline, "draw", lambda *_, **__: pytest.fail("drawn in vain"))
-        sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "one", images=2, steps=3)
+        with pytest.raises(OSError, match="already holds something"):
+            sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "one", images=2, steps=3)
     with pytest.raises(ValueError, match="--steps must be at least 2"):
         sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "three", steps=1)
     assert not (tmp_path / "three").exists()

@@ -88,6 +88,8 @@ def robustness(
         limit: at most so many test inputs of a pair.
     """
     _refuse(strengths=strengths, count=count, train=train, iterations=iterations, step=step, epochs=epochs)
+    if agents is not None:
+        data.column(agents, "--agents")
     pairs = pairs or data.usual_pairs(target)
     for pair in pairs:
         data.classes(pair, target)

@@ -12,6 +12,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from tameshi.specimens.image_files import images
+
 Floats = npt.NDArray[np.float64]
 LARGEST = 2_000_000_000  # bytes of one file
 
@@ -43,7 +45,7 @@ class Labelled:
 
     @classmethod
     def open(cls, address: str, *, device: str = "cpu", dtype: str = "auto", online: bool = False) -> Self:
-        """Open "specimen:digits", a CSV or Parquet table, or a `.npz` with X (n, d) and y (n,).
+        """Open "specimen:digits", a CSV or Parquet table, a `.npz` with X (n, d) and y (n,), or a folder of MNIST or CIFAR-10.
 
         Raises:
             ValueError: not there, or not such a file.
@@ -56,8 +58,13 @@ class Labelled:
             digits = load_digits()
             return cls._of(address, {"pixels": digits.data / 16, "label": digits.target}, ("3-8", "1-7"))
         path = Path(address).expanduser()
+        if path.is_dir():
+            pixels, labels = images(path)
+            return cls._of(str(path), {"pixels": (pixels / 255).astype(np.float32), "label": labels})
         if not path.is_file():
-            raise ValueError(f"the table {path} does not exist; pass a CSV, Parquet or .npz file, or specimen:digits")
+            raise ValueError(
+                f"the table {path} does not exist; pass a CSV, Parquet or .npz file, a folder of MNIST or CIFAR-10, or specimen:digits"
+            )
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path} has {path.stat().st_size:,} bytes; {LARGEST:,} are read at most")
         if path.suffix == ".npz":

@@ -161,7 +161,7 @@ def _warn_of_weights(weights: Any) -> None:
 
 
 def _csr(matrix: Any) -> Adjacency:
-    return sp.csr_array(matrix, dtype=np.float64)
+    return sp.csr_array(matrix, dtype=np.float64, copy=True)  # entries are set below, and the matrix may be the user's
 
 
 def _symmetric(matrix: Adjacency, *, directed: bool) -> Adjacency:

@@ -129,12 +129,29 @@ def _plans(slugs: Sequence[str], chosen: Mapping[str, Any], **common: Any) -> li
     for name in chosen:
         if not any(name in names for names in known.values()):
             raise ValueError(unknown_option(" ".join(slugs), name, sorted(set().union(*known.values()))))
+        _same_kind(name, [slug for slug in slugs if name in known[slug]])
     made = []
     with err().status("opening") if sys.stderr.isatty() else contextlib.nullcontext():
         for slug in slugs:
             own = {name: value for name, value in chosen.items() if name in known[slug]}
             made.append(plan(slug, own, command=_command(), **common))
     return made
+
+
+def _same_kind(name: str, slugs: Sequence[str]) -> None:
+    """ValueError where an option that was typed once is read differently by two of the papers."""
+    kinds = {
+        slug: (p.shape, p.choices, p.is_subject or p.type)
+        for slug in slugs
+        for one in stand(slug).checks
+        for p in parameters(one.function)
+        if p.name == name
+    }
+    other = next((slug for slug in slugs if kinds[slug] != kinds[slugs[0]]), None)
+    if other is not None:
+        raise ValueError(
+            f"--{name.replace('_', '-')} is not the same for {slugs[0]} and {other}; check them one by one"
+        )
 
 
 def _command() -> list[str]:

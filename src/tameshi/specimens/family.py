@@ -3,6 +3,10 @@ cache.
 
 A fine-tuning takes seconds, so it is not shipped. Its folder is named by the hash of everything that it depends on;
 the same recipe is made once on a machine, and made again where something changed.
+
+A relative, of this family or of the user's, is named and not held: `opened` reads it into memory where it is questioned,
+`mapped` says where the engine of merging reads it tensor by tensor. So a check needs memory for the two or three models
+that it works on at a time, not for the family.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -102,11 +106,25 @@ class Tuning:
 VERSION = 1  # raise when a mixture changes
 
 
-def opened(what: str | Tuning) -> PreTrainedModel:
-    """A shipped model of the world, or a fine-tuning: loaded, in float32."""
-    folder = what.folder() if isinstance(what, Tuning) else CausalLM.open(f"specimen:{what}").checkpoint.folder
-    model: PreTrainedModel = models.causal_lm(models.look_at(folder), dtype="float32")[0]
-    return model
+Relative = Any  # a shipped specimen by its name, a `Tuning`, a `CausalLM` of the user's, or a model in memory
+
+
+def opened(relative: Relative) -> PreTrainedModel:
+    """A relative in memory, read anew: a specimen or fine-tuning in float32, the user's as they asked for it."""
+    if isinstance(relative, CausalLM):
+        return cast("PreTrainedModel", relative.fresh())
+    if not isinstance(relative, str | Tuning):
+        return cast("PreTrainedModel", relative)
+    return cast("PreTrainedModel", models.causal_lm(models.look_at(mapped(relative)), dtype="float32")[0])
+
+
+def mapped(relative: Relative) -> Any:
+    """The folder of a relative, for merging without reading it into memory; a model in memory as it is."""
+    if isinstance(relative, CausalLM):
+        return relative.checkpoint.folder
+    if isinstance(relative, Tuning):
+        return relative.folder()
+    return CausalLM.open(f"specimen:{relative}").checkpoint.folder if isinstance(relative, str) else relative
 
 
 def keep(model: PreTrainedModel, place: Path, tokenizer: Path | None, recipe: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -132,9 +133,14 @@ class ModelTester:
                 return []
             held = read_json(answer.text, _is_moves)
             if not isinstance(held, Unparsed):
-                moves = [Move(str(m["tactic"]), quoting(str(m["message"]), leaks)) for m in held]
+                moves = [Move(_class(m["tactic"]), quoting(m["message"], leaks)) for m in held]
                 return list({move.message: move for move in moves}.values())[:count]
         return []
+
+
+def _class(tactic: str) -> str:
+    """Two words at most: it is kept in the result, where no message may stand."""
+    return " ".join(re.findall(r"\w+", tactic)[:2])[:30]
 
 
 def _is_moves(value: object) -> bool:

@@ -113,8 +113,12 @@ def test_apply_writes_a_report_of_the_users_model(tmp_path: Path) -> None:
     assert "sea-sky" in told
     written = json.loads((tmp_path / "report.json").read_text())
     assert {m["measure"] for m in written["measures"]} >= {"weat", "seat", "probability gap", "forced choice"}
-    with pytest.raises(ValueError, match="neither a folder nor a model name"):
+    with pytest.raises(ValueError, match="'nothing' is no model folder, no specimen and no name that Inspect AI knows"):
         paper.report.function("nothing")
+    with pytest.raises(ValueError, match="nowhere"):
+        paper.report.function(str(tmp_path / "nowhere"))
+    leaning = paper.report.function("specimen:leaning-90", n=2, families="association,explicit")
+    assert "implicit minus explicit" in leaning
 
 
 def test_apply_scores_answers_that_were_collected_before(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from tameshi.evaluation.matrix_nuclear_norm import (
     nuclear_norm,
 )
 
-
 SIZES = ((512, 512), (512, 1024), (1024, 1024), (512, 2048))
 
 

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -19,16 +18,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 import tameshi.diffusion.samplers as samplers
 from tameshi.bench import run_check
 from tameshi.bench.shelf import stand
-from tameshi.checks.accelerated_diffusion import (
-    crossing,
-    needed,
-    sample_pipeline,
-    schedulers,
-    sliced_wasserstein,
-    slope,
-    world,
-)
-from tameshi.nouns import Missing
+from tameshi.checks.accelerated_diffusion import sample_pipeline, schedulers, world
+from tameshi.diffusion import SAMPLERS
 from tameshi.specimens.pipeline import Pipeline
 
 torch.set_num_threads(1)
@@ -50,33 +41,51 @@ def test_the_sampler_is_of_second_order(working):
     assert set(working.verdicts["C1"].parts[0].controls.values()) == {"fails"}
 
 
+def test_the_fixed_world_is_crossed_where_it_must_be(working):
+    read = {m: working.rows.where(method=m).where(check="exact") for m in working.rows.methods}
+    own = {
+        m: next(r.values for r in rows if r.seed == 0 and "slope" in r.values)
+        for m, rows in read.items()
+        if m in SAMPLERS
+    }
+    assert own["accelerated"]["evaluations_to_0.01"] == pytest.approx(64, abs=1)
+    assert own["ddpm"]["evaluations_to_0.01"] == pytest.approx(250, rel=0.05)
+    assert own["ddpm-posterior"]["evaluations_to_0.01"] == pytest.approx(180, rel=0.05)
+    assert own["accelerated-2024"]["evaluations_to_0.01"] == pytest.approx(85, rel=0.05)
+    assert 16 < own["ddpm"]["crossing_with_accelerated"] < 32
+    assert 25 < own["ddpm-posterior"]["crossing_with_accelerated"] < 30
+    assert own["accelerated-2024"]["crossing_with_accelerated"] == pytest.approx(50, abs=2)
+    assert own["accelerated"]["crossing_with_accelerated"].reason == "ours is better at 16 evaluations already"
+
+
 def test_without_its_correction_it_fails(monkeypatch, home):
     monkeypatch.setattr(samplers, "clipped", lambda delta, kappa: 0 * delta)
     verdicts = run_check("accelerated-diffusion", **QUICK).verdicts
     assert [verdicts[claim].outcome for claim in ("C1", "C2", "C3")] == ["fails"] * 3
 
 
-def test_a_line_in_logarithms_is_read_back():
-    counts = [8, 16, 32, 64]
-    errors = [2.0 * n**-1.5 for n in counts]
-    assert slope(counts, errors) == pytest.approx(-1.5)
-    assert needed(counts, errors, 0.01) == pytest.approx(200 ** (2 / 3))
-    assert needed(counts, errors, 1e-4) == pytest.approx(20000 ** (2 / 3))
-    assert isinstance(needed(counts, errors, 1.0), Missing)
-    assert isinstance(needed(counts, [0.5, 0.5, 0.5, 0.6], 0.1), Missing)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"evaluations": (7,)}, "takes a multiple of 2 evaluations, got 7"),
+        ({"score_errors": (0.0,)}, "score errors must be above 0, got 0"),
+        ({"budget": 9}, "takes a multiple of 2 evaluations, got 9"),
+        ({"sizes": (0,)}, "sizes must be at least 1, got 0"),
+        ({"calls": (2,)}, "calls at least 3"),
+        ({"samples": 0}, "samples and images must be at least 1"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_measured(home, options, message):
+    with pytest.raises(ValueError, match=message):
+        run_check("accelerated-diffusion", **options)
+    assert not home.exists()
 
 
-def test_where_two_lines_cross_is_found():
-    counts = [8, 16, 32, 64]
-    ours, theirs = [16 * n**-2.0 for n in counts], [0.8 / n for n in counts]
-    assert crossing(counts, ours, theirs) == pytest.approx(20)
-    assert isinstance(crossing(counts, theirs, ours), Missing)
-    assert isinstance(crossing(counts, [1, 1, 1, 1], [2, 2, 2, 2]), Missing)
-
-
-def test_evaluations_that_a_sampler_cannot_take_are_refused_before_anything_is_propagated(home):
-    with pytest.raises(ValueError, match="takes a multiple of 2 evaluations, got 7"):
-        run_check("accelerated-diffusion", only="exact", evaluations=(7,))
+def test_one_number_of_evaluations_is_enough_to_measure_and_the_order_does_not_matter(home):
+    found = run_check("accelerated-diffusion", only="exact", seeds=1, evaluations=(8,))
+    assert not found.errors
+    turned = run_check("accelerated-diffusion", only="exact", seeds=1, evaluations=(32, 8, 16))
+    assert turned.rows.where(method="ddpm").mean("slope") == pytest.approx(-0.9, abs=0.1)
 
 
 def test_every_world_has_mean_zero_and_variance_one():
@@ -106,13 +115,6 @@ def test_all_schedulers_are_of_the_same_noise():
     levels = [make().alphas_cumprod for make, _ in schedulers().values()]
     assert len(levels) == 7
     assert all(torch.allclose(one.double(), levels[0], rtol=1e-4) for one in levels)
-
-
-def test_sliced_distance_of_equal_and_shifted_clouds():
-    cloud = np.random.default_rng(0).normal(size=(200, 3))
-    assert sliced_wasserstein(cloud, cloud[::-1]) == 0
-    line = np.random.default_rng(0).normal(size=(200, 1))
-    assert sliced_wasserstein(line, line + 0.7) == pytest.approx(0.7)
 
 
 @pytest.fixture
@@ -155,6 +157,12 @@ def test_apply_writes_images_and_repeats(folder, tmp_path):
     assert "2 images, 5 network calls each" in told
     assert "reconstruction" in told
     assert (tmp_path / "one" / "image-1.png").read_bytes() == (tmp_path / "two" / "image-1.png").read_bytes()
+    sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "alone", images=1, steps=3)
+    assert (tmp_path / "one" / "image-0.png").read_bytes() == (tmp_path / "alone" / "image-0.png").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pipeline, "draw", lambda *_, **__: pytest.fail("drawn in vain"))
+        with pytest.raises(OSError, match="already holds something"):
+            sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "one", images=2, steps=3)
     with pytest.raises(ValueError, match="--steps must be at least 2"):
         sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "three", steps=1)
     assert not (tmp_path / "three").exists()
@@ -213,7 +221,13 @@ def test_a_pipeline_that_takes_words_is_sampled_and_checked(worded, tmp_path, ho
     assert all(math.isfinite(distance) and distance > 0 for distance in distances)
 
 
-def test_figures_are_drawn_from_the_rows(working):
+def test_figures_are_drawn_from_the_rows_and_say_that_it_is_a_reconstruction(working):
     first, second = stand("accelerated-diffusion").figures
-    assert first.function(working.rows).axes
+    (axes,) = first.function(working.rows).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert any(line.startswith("accelerated, slope -2.") for line in told)
+    assert any(line.startswith("ddpm, slope -0.9") and "crossed at 2" in line for line in told)
+    assert "reconstruction" in first.title["en"]
+    assert "再構成" in first.title["ja"]
     assert second.function(working.rows) is None

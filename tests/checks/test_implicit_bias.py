@@ -14,9 +14,10 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import implicit_bias as paper
+from tameshi.checks.implicit_bias import measures
 from tameshi.evaluation.implicit_bias import assignment, language
 from tameshi.evaluation.implicit_bias.contrasts import shipped
-from tameshi.nouns import Missing
+from tameshi.nouns import Items, Missing
 
 
 def run(tmp_path: Path, **options: Any) -> Result:
@@ -51,7 +52,7 @@ def test_a_model_that_denies_and_associates_and_a_measure_that_saturates(tmp_pat
 def test_where_groups_and_attributes_keep_the_same_company_all_measures_agree(tmp_path: Path) -> None:
     result = run(tmp_path, only="planted", seeds=1, strengths=(0.5, 0.8, 0.95))
     assert outcomes(result)["C2"] == "holds"
-    for method in ("WEAT", "probability gap", "generation"):
+    for method in ("WEAT", "probability gap", "generation", "decision"):
         assert abs(result.rows.where(method=method, planted=0.5).mean("value")) < 1
     alarms = result.rows.where(method="SEAT, names relabelled")
     assert alarms.mean("significant") <= 0.1  # two of twenty
@@ -60,8 +61,8 @@ def test_where_groups_and_attributes_keep_the_same_company_all_measures_agree(tm
 def test_the_verdict_turns_when_vectors_are_read_the_wrong_way_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = paper.associations
-    monkeypatch.setattr(paper, "associations", lambda terms, a, b: -right(terms, a, b))
+    right = measures.associations
+    monkeypatch.setattr(measures, "associations", lambda terms, a, b: -right(terms, a, b))
     assert outcomes(run(tmp_path, only="planted", seeds=1, strengths=(0.5, 0.8, 0.95)))["C2"] == "fails"
 
 
@@ -84,9 +85,9 @@ def test_the_verdict_turns_when_the_model_says_openly_what_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_about_it(model: Any, groups: Any, seed: int) -> dict[str, Any]:
-        return {"value": paper.Items([0.9] * len(groups.x), ids=groups.x)}
+        return {"value": Items([0.9] * len(groups.x), ids=groups.x)}
 
-    monkeypatch.setattr(paper, "_explicit", open_about_it)
+    monkeypatch.setattr(measures, "explicit", open_about_it)
     assert outcomes(run(tmp_path))["C1"] == "fails"
 
 

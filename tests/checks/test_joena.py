@@ -62,6 +62,10 @@ def test_figures_are_drawn_from_the_rows(working):
     for figure in stand("joena").figures:
         assert figure.function(working.rows).axes
         assert figure.function(working.rows.where(check="none")) is None
+    (axes,) = stand("joena").figures[1].function(working.rows).axes
+    dashed = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+    parrot = [working.rows.where(method="parrot", noise=n).mean("mrr") for n in QUICK["noises"]]
+    assert dashed == pytest.approx(parrot), "a line of PARROT's at every noise"
 
 
 def test_the_protocol_of_the_paper_is_labelled(home):
@@ -90,6 +94,23 @@ def test_the_users_own_pair_is_checked(tmp_path, home):
     found = run_check("joena", only="alignment", seeds=1, data=str(tmp_path / "p.npz"), noises=(0.0,), epochs=3)
     assert found.rows.where(method="joena").mean("mrr") == 1.0
     assert not run_check("joena", only="attributes", seeds=1, data=str(tmp_path / "p.npz")).rows, "it has none"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noises": (1.5,)}, r"noise must be a share, in \[0, 1\], got 1.5"),
+        ({"swapped": (-0.1,)}, r"noise must be a share, in \[0, 1\], got -0.1"),
+        ({"gamma": -1.0}, "gamma must be above 0, got -1"),
+        ({"lr": 0.0}, "lr must be above 0"),
+        ({"repeats": 0}, "repeats must be at least 1"),
+        ({"data": "nowhere.npz"}, "nowhere.npz does not exist"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_measured(home, options, message):
+    with pytest.raises(ValueError, match=message):
+        run_check("joena", **options)
+    assert not home.exists()
 
 
 def test_apply_writes_the_pairs(tmp_path):

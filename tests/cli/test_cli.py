@@ -71,6 +71,7 @@ def test_a_paper_whose_check_is_not_built_says_so_everywhere():
         (["check", "toy", "--on", "moon"], "--on takes"),
         (["check", "toy", "--on", "processes:0"], "at least 1, got 0"),
         (["check", "toy", "--only", "other"], "toy has no check 'other'"),
+        (["check", "gbsvr", "chf-hybrid", "--data", "x"], "--data is not the same for gbsvr and chf-hybrid"),
         (["check", "toy", "--lang", "de"], "--lang takes en or ja, got 'de'"),
         (["show", "nothing-like-it"], "there is no paper 'nothing-like-it'"),
         (["runs"], "there is no store at"),

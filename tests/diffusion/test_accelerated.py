@@ -147,8 +147,9 @@ def test_half_precision_is_computed_in_single_and_given_back():
     assert results[torch.float16] == pytest.approx(results[torch.float32].numpy(), rel=2e-3, abs=1e-2)
 
 
-def test_it_is_saved_and_loaded_as_diffusers_does(tmp_path):
-    made = AcceleratedStochasticScheduler(clip_kappa=1.5, grid="trailing", beta_schedule="scaled_linear")
+@pytest.mark.parametrize("kappa", [1.5, math.inf])
+def test_it_is_saved_and_loaded_as_diffusers_does(tmp_path, kappa):
+    made = AcceleratedStochasticScheduler(clip_kappa=kappa, grid="trailing", beta_schedule="scaled_linear")
     made.save_pretrained(tmp_path)
     read = AcceleratedStochasticScheduler.from_pretrained(tmp_path)
     assert dict(read.config) | {"_use_default_values": 0} == dict(made.config) | {"_use_default_values": 0}
@@ -200,6 +201,15 @@ def test_noise_and_velocity_are_those_of_diffusers():
     x, noise, t = drawn(dtype=torch.float32), drawn(dtype=torch.float32).flip(0), torch.tensor([0, 400, 999])
     assert ours.add_noise(x, noise, t) == pytest.approx(theirs.add_noise(x, noise, t).numpy(), abs=1e-5)
     assert ours.get_velocity(x, noise, t) == pytest.approx(theirs.get_velocity(x, noise, t).numpy(), abs=1e-5)
+
+
+def test_noise_between_training_steps_is_added_at_the_level_between():
+    scheduler = AcceleratedStochasticScheduler(allow_float_t=True)
+    x, noise = drawn(1), drawn(1).flip(1)
+    low, mid, high = (scheduler.add_noise(x, noise, torch.tensor([t])) for t in (400.0, 400.5, 401.0))
+    assert not torch.equal(low, mid)
+    assert mid == pytest.approx((low + high).numpy() / 2, abs=1e-4)
+    assert (low == scheduler.add_noise(x, noise, torch.tensor([400]))).all()
 
 
 def test_a_run_may_begin_at_any_even_position_as_image_to_image_does():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tameshi.diffusion import GaussianMixtureScore, gaussian_score, geometric_levels, li_levels, sample
+from tameshi.diffusion.curves import slope
 from tameshi.diffusion.density import gaussian_divergence, gaussian_total_variation, gaussian_variances
 from tameshi.diffusion.levels import alpha_bar_of, sigma_of
 from tameshi.diffusion.samplers import SAMPLERS, accelerated, clipped, euler_ancestral, level_count
@@ -75,6 +76,35 @@ def test_product_targets_grow_like_the_root_of_the_dimension_for_every_method():
             errors.append(gaussian_divergence(found, np.full(d, 0.3 * levels[0] + 1 - levels[0])))
         assert errors[1] / errors[0] == pytest.approx(2, rel=1e-9)
         assert errors[2] / errors[0] == pytest.approx(4, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "divergences"),
+    [
+        (SAMPLERS["ddpm"], {1: 0.0223, 4: 0.0448, 16: 0.0894, 64: 0.1788, 256: 0.358}),
+        (unclipped, {1: 0.0029, 4: 0.0058, 16: 0.0116, 64: 0.0232, 256: 0.0464}),
+    ],
+    ids=["ddpm", "accelerated"],
+)
+def test_divergences_of_gaussians_in_many_dimensions(sampler, divergences):
+    levels = geometric_levels(level_count("ddpm" if sampler is SAMPLERS["ddpm"] else "accelerated", 128))
+    for d, expected in divergences.items():
+        variances = np.geomspace(0.05, 4, d) if d > 1 else np.array([math.sqrt(0.2)])
+        found = gaussian_divergence(
+            gaussian_variances(sampler, variances, levels), variances * levels[0] + 1 - levels[0]
+        )
+        assert found == pytest.approx(expected, abs=5e-4 if expected > 0.1 else 5e-5)
+
+
+def test_on_gaussians_the_sampler_of_2024_looks_second_order():
+    """The trap: on mixtures its slope is -1."""
+    errors = []
+    for evaluations in (32, 64, 128):
+        levels = geometric_levels(level_count("accelerated-2024", evaluations))
+        found = gaussian_variances(SAMPLERS["accelerated-2024"], np.array([0.04]), levels)[0]
+        errors.append(gaussian_total_variation(float(found), 0.04 * levels[0] + 1 - levels[0]))
+    assert errors[-1] == pytest.approx(0.00065, abs=1e-5)
+    assert slope((32, 64, 128), errors) == pytest.approx(-2, abs=0.02)
 
 
 def test_on_a_geometric_grid_it_is_dpm2_ancestral_of_k_diffusion():

@@ -107,6 +107,13 @@ def test_an_estimate_above_the_budget_stops_before_the_first_call() -> None:
         Asker(Flaky(), attempts=0)
 
 
+def test_the_shares_of_the_roles_stay_within_the_budget_together() -> None:
+    told = Estimate({"target": 10, "judge": 23})
+    assert told.shares(100) == {"target": 30, "judge": 69}
+    assert told.shares(None) == {"target": None, "judge": None}
+    assert Estimate({"target": 0}).shares(7) == {"target": 0}
+
+
 def test_answers_come_in_the_order_of_the_questions_and_together() -> None:
     under_way = most = 0
 
@@ -286,3 +293,13 @@ def test_a_silent_endpoint_leaves_unscored_samples_and_no_calls_beyond_the_budge
     assert asked == 9
     assert log.results is not None
     assert log.results.scores[0].unscored_samples == 4
+
+
+def test_no_answer_comes_out_of_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    numbered = iter(range(9))
+    model = rule_model(lambda messages, rng: f"answer {next(numbered)}", cache=True)
+    asker = Asker(model, pause=0)
+    told = [wait(asker([user("hello")])) for _ in range(3)]
+    assert [t.text for t in told if isinstance(t, Answer)] == ["answer 0", "answer 1", "answer 2"]
+    assert asker.ledger.calls.total() == 3

@@ -13,7 +13,7 @@ from tameshi.bench import run_check
 from tameshi.bench.shelf import built
 from tameshi.bench.store import Store
 from tameshi.catalogue import paper
-from tameshi.cli.work import write_all
+from tameshi.cli.check import write_all
 from tameshi.evaluation import provider
 from tameshi.evaluation.messages import Message
 from tests.evaluation.small import planted_tasks

@@ -1,9 +1,11 @@
 import inspect
+import warnings
 
 import networkx as nx
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
 from tests.graphs.graphs_at_hand import barabasi, isomorphic_pair
 
 import tameshi.graphs as wing
@@ -19,6 +21,11 @@ from tameshi.graphs import (
     reciprocal_ranks,
 )
 from tameshi.graphs.transport import log_sinkhorn
+from tameshi.graphs.walks import rwr_features
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # PyTorch Geometric calls the deprecated torch.jit.script when it is imported
+    from torch_geometric.data import Data
 
 torch.set_num_threads(1)
 
@@ -53,6 +60,8 @@ def test_every_aligner_gives_the_same_whatever_the_graph_is_written_as(aligner):
     networks = [nx.from_scipy_sparse_array(matrix) for matrix in (first, second)]
     assert (aligner.fit(*edges, anchors, num_nodes=(30, 30)).similarity_ == sparse).all()
     assert (aligner.fit(*networks, anchors.tolist()).similarity_ == sparse).all()
+    geometric = [Data(edge_index=torch.from_numpy(e.astype(np.int64)), num_nodes=30) for e in edges]
+    assert (aligner.fit(*geometric, torch.from_numpy(anchors)).similarity_ == sparse).all()
 
 
 def test_relabelling_the_second_graph_permutes_every_answer(aligner):
@@ -76,13 +85,14 @@ def test_every_aligner_wants_an_anchor(aligner):
         aligner.fit([(0, 1)], [(0, 1)], [])
 
 
-def test_isorank_is_the_fixed_point_of_its_equation():
+@pytest.mark.parametrize(("settings", "a"), [({}, 0.4), ({"alpha": 0.6, "iterations": 500}, 0.6)])
+def test_isorank_is_the_fixed_point_of_its_equation(settings, a):
     first, second, anchors, _ = isomorphic_pair(20, seed=0)
-    found = IsoRank(alpha=0.6, iterations=500).fit(first, second, anchors).similarity_
+    found = IsoRank(**settings).fit(first, second, anchors).similarity_
     walk1, walk2 = (m.toarray() / m.toarray().sum(axis=0) for m in (first, second))
     known = np.zeros((20, 20))
     known[anchors[:, 0], anchors[:, 1]] = 1
-    solved = np.linalg.solve(np.eye(400) - 0.6 * np.kron(walk1, walk2), 0.4 * known.ravel())
+    solved = np.linalg.solve(np.eye(400) - a * np.kron(walk1, walk2), (1 - a) * known.ravel())
     assert found.ravel() == pytest.approx(solved, abs=1e-7)
 
 
@@ -113,6 +123,53 @@ def test_parrot_without_its_extras_is_entropic_transport_of_the_node_cost():
     whole._align(first, second, None, None)
     plan, _ = log_sinkhorn(seen["cost"], torch.zeros(15, dtype=torch.float64), temperature=0.05, iterations=200)
     assert plain.similarity_ == pytest.approx(0.05 / 225 + 0.95 * plan.numpy(), abs=1e-12)
+
+
+def parrot_written_out(A1, A2, anchors, X1, X2, F1, F2):
+    """The official defaults, with dense matrices and sums of logarithms."""
+    alpha, beta, gamma, proximal, edges, neighbours, prior = 0.5, 0.15, 0.75, 5e-4, 1e-5, 5e-3, 5e-4
+
+    def E(U, V):
+        return np.exp(-(U / np.linalg.norm(U, axis=1)[:, None]) @ (V / np.linalg.norm(V, axis=1)[:, None]).T)
+
+    n1, n2 = len(A1), len(A2)
+    P1, P2 = A1 / A1.sum(1, keepdims=True), A2 / A2.sum(1, keepdims=True)
+    M0 = alpha * E(X1, X2) + E(F1, F2)
+    M0[anchors[:, 0], anchors[:, 1]] = 0
+    M = np.zeros((n1, n2))
+    for _ in range(50):
+        before, M = M, (1 + beta) * M0 + (1 - beta) * gamma * P1 @ M @ P2.T
+        if np.abs(M - before).max() < 1e-2:
+            break
+    M = (1 - gamma) * M
+    C1, C2 = A1 * E(F1, F1), A2 * E(F2, F2)
+    H = np.full((n1, n2), 1e-6)
+    H[anchors[:, 0], anchors[:, 1]] = 1
+    level = neighbours + prior + proximal
+    S, b, C = np.full((n1, n2), 1 / (n1 * n2)), np.full((1, n2), 1 / n2), None
+    for _ in range(10):
+        L = (C1**2).sum(1, keepdims=True) / n1 + (C2**2).sum(1) / n2 - 2 * C1 @ S @ C2.T
+        fresh = M + edges * n1 * n2 * L - neighbours * np.log(P1.T @ S @ P2) - prior * np.log(H)
+        if C is None or (S * fresh).sum() <= (S * C).sum():
+            C = fresh
+        K = C - proximal * np.log(S)
+        for _ in range(5):
+            a = -level * logsumexp((b - K) / level, axis=1, keepdims=True, b=1 / n2)
+            b = -level * logsumexp((a - K) / level, axis=0, keepdims=True, b=1 / n1)
+        S = 0.05 * S + 0.95 * np.exp((a + b - K) / level) / (n1 * n2)
+    return S
+
+
+@pytest.mark.parametrize("with_attributes", [False, True])
+def test_parrot_is_its_steps_written_out(with_attributes):
+    first, second, anchors, _ = isomorphic_pair(25, seed=2)
+    second = ((second + barabasi(25, seed=9, attach=1)) > 0).astype(float)
+    walks = rwr_features(first, second, anchors)
+    rng = np.random.default_rng(0)
+    known = (rng.normal(size=(25, 3)), rng.normal(size=(25, 3))) if with_attributes else walks
+    wanted = parrot_written_out(first.toarray(), second.toarray(), anchors, *walks, *known)
+    found = PARROT().fit(first, second, anchors, *(known if with_attributes else ())).similarity_
+    assert found * 25 == pytest.approx(wanted * 25, abs=1e-6)
 
 
 def test_parrot_beats_the_cosine_it_starts_from():

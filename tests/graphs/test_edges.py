@@ -60,8 +60,14 @@ def test_directed_graphs_are_symmetrised_with_a_warning():
 
 
 def test_weights_are_set_to_one_with_a_warning():
-    with pytest.warns(UserWarning, match="every edge counts 1"):
-        assert as_adjacency(sp.csr_array(PATH * 3)).max() == 1
+    weighted = nx.path_graph(3)
+    weighted.edges[0, 1]["weight"] = 0.3
+    edges, weights = torch.tensor([[0, 1], [1, 2]]), torch.tensor([1.0, 2.0])
+    for graph in (sp.csr_array(PATH * 3), weighted, Data(edge_index=edges, edge_weight=weights, num_nodes=3)):
+        with pytest.warns(UserWarning, match="every edge counts 1"):
+            assert (as_adjacency(graph).toarray() == PATH).all()
+    weighted.edges[0, 1]["weight"] = 1.0
+    as_adjacency(weighted)  # no warning
 
 
 @pytest.mark.parametrize(

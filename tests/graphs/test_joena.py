@@ -6,10 +6,11 @@ import pytest
 import torch
 from tests.graphs.graphs_at_hand import barabasi, isomorphic_pair
 
-from tameshi.graphs import JOENA, RWRCosine, alignment_metrics
+from tameshi.graphs import JOENA, RWRCosine, alignment_metrics, joena
 from tameshi.graphs.joena import Encoder, Problem, objective, optimal_shift
 from tameshi.graphs.transport import fused_gromov, gromov_cost
 from tameshi.graphs.walks import rwr_features
+from tameshi.specimens.graph_pair import GraphPair
 
 torch.set_num_threads(1)
 
@@ -94,6 +95,66 @@ def test_the_gradient_written_by_hand_equals_autograd_and_differences(dense, wit
     with torch.no_grad():
         slope = (value(detached[0] + step, detached[1]) - value(detached[0] - step, detached[1])) / 2e-6
     assert by_hand[0][3, 2].item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-9)
+
+
+def test_the_encoder_is_one_hidden_layer_beside_a_skip_with_rows_of_length_one():
+    encoder = Encoder.drawn(3, 5, 4, seed=2)
+    x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    joined = torch.cat([x, (x @ encoder.inner.weight.T + encoder.inner.bias).clamp(min=0)], dim=1)
+    z = joined @ encoder.outer.weight.T + encoder.outer.bias
+    assert encoder(x).detach() == pytest.approx((z / z.norm(dim=1, keepdim=True)).detach().numpy(), abs=1e-6)
+
+
+def official_recipe(A1, A2, anchors, *, alpha, gamma, epochs, seed):
+    """Dense matrices, matrices of ones, sums of logarithms, autograd: (S, λ and J of every epoch)."""
+    n1, n2 = len(A1), len(A2)
+    weight, ones = alpha / (1 - alpha) * min(n1, n2) ** 0.5, torch.ones(n1, n2, dtype=torch.float64)
+    walks = []
+    for A, starts in ((A1, anchors[:, 0]), (A2, anchors[:, 1])):
+        step = 0.85 * (A / A.sum(1, keepdim=True)).T
+        walks.append(
+            torch.linalg.solve(torch.eye(len(A)).double() - step, 0.15 * torch.eye(len(A)).double()[:, starts])
+        )
+    encoder = Encoder.drawn(len(anchors), 16, 12, seed=seed).double()
+    adam = torch.optim.Adam(encoder.parameters(), lr=1e-3)
+    shift, noted = 0.5 / (n1 * n2), []
+
+    def gromov(X, C1, C2):
+        return C1**2 @ X @ ones.T @ ones / n1 + ones @ ones.T @ X @ C2**2 / n2 - 2 * C1 @ X @ C2.T
+
+    for _ in range(epochs):
+        Z1, Z2 = encoder(walks[0]), encoder(walks[1])
+        M, C1, C2 = (-(Z1 @ Z2.T)).exp(), (-(Z1 @ Z1.T)).exp() * A1, (-(Z2 @ Z2.T)).exp() * A2
+        with torch.no_grad():
+            S, g = ones / (n1 * n2), torch.full((1, n2), 1 / n2, dtype=torch.float64)
+            for _ in range(10):
+                Q = M + weight * gromov(S - shift, C1, C2)
+                for _ in range(5):
+                    f = -gamma * torch.logsumexp((g - Q) / gamma, dim=1, keepdim=True) + gamma * np.log(1 / n1)
+                    g = -gamma * torch.logsumexp((f - Q) / gamma, dim=0, keepdim=True) + gamma * np.log(1 / n2)
+                S = 0.05 * S + 0.95 * ((f + g - Q) / gamma).exp()
+            B = gromov(ones, C1, C2)
+            best = (M.sum() + 2 * weight * (B * S).sum()) / (2 * weight * B.sum())
+            shift = float(0.05 * best + 0.95 * shift)
+        loss = (M * (S - shift)).sum() + weight * (gromov(S - shift, C1, C2) * (S - shift)).sum()
+        noted.append((shift, loss.item()))
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return S, noted
+
+
+def test_three_epochs_are_those_of_the_official_recipe_written_out():
+    first, second, anchors, _ = isomorphic_pair(30, seed=8, known=0.3)
+    second = ((second + barabasi(30, seed=50, attach=1)) > 0).astype(float)
+    dense = [torch.from_numpy(m.toarray()).double() for m in (first, second)]
+    coupling, noted = official_recipe(*dense, anchors, alpha=0.6, gamma=1e-2, epochs=3, seed=4)
+    ours = JOENA(alpha=0.6, gamma=1e-2, hidden=16, out=12, lr=1e-3, epochs=3, early_stop=None, seed=4).fit(
+        first, second, anchors
+    )
+    assert ours.similarity_ == pytest.approx(coupling.numpy(), abs=1e-9)
+    assert [epoch["lam"] for epoch in ours.history_] == pytest.approx([lam for lam, _ in noted], rel=1e-9)
+    assert [epoch["loss"] for epoch in ours.history_] == pytest.approx([loss for _, loss in noted], rel=1e-9)
 
 
 def test_the_objective_noted_is_the_objective(problem):
@@ -195,13 +256,39 @@ def test_training_that_destroys_the_alignment_warns():
         JOENA(epochs=2, lambda_init=2.0, lambda_momentum=0.0).fit(first, second, anchors)
 
 
-def test_ranks_that_fall_five_times_warn():
-    aligner = JOENA()
-    aligner.history_ = [{"loss": 0.0, "lam": 0.0, "mrr_val": 0.9 - 0.1 * i, "watched": {}} for i in range(6)]
+def test_ranks_that_fall_five_times_warn_even_if_they_rise_again():
+    def noted(*ranks: float) -> JOENA:
+        aligner = JOENA()
+        aligner.history_ = [{"loss": 0.0, "lam": 1e-3, "mrr_val": rank, "watched": {}} for rank in ranks]
+        return aligner
+
     with pytest.warns(UserWarning, match="fell for 5 epochs"):
-        aligner._warn(1.0)
-    aligner.history_[3]["mrr_val"] = 0.95
-    aligner._warn(1.0)  # no warning, which would be an error here
+        noted(0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.5, 0.6)._warn(1000)
+    noted(0.9, 0.8, 0.7, 0.6, 0.65, 0.6, 0.5)._warn(1000)  # no warning, which would be an error here
+
+
+def test_an_unlucky_setting_destroys_a_good_start_but_the_held_out_anchors_keep_it():
+    pair = GraphPair.open("specimen:ba").drawn(0.2, 0)
+    settings = {"gamma": 1e-2, "lambda_init": 1.0, "epochs": 12}
+    last = JOENA(**settings, early_stop=None).fit(pair.g1, pair.g2, pair.anchors, watch=pair.test)
+    curve = [epoch["watched"]["mean"]["mrr"] for epoch in last.history_]
+    assert curve[0] > 0.8
+    assert curve[-1] < 0.15
+    with pytest.warns(UserWarning, match="fell for 5 epochs"):
+        kept = JOENA(**settings).fit(pair.g1, pair.g2, pair.anchors)
+    assert kept.score(pair.test) > 0.8
+
+
+def test_a_pair_too_large_for_most_machines_warns_before_it_starts(monkeypatch):
+    class Begun(Exception):
+        pass
+
+    def stop(*_, **__):
+        raise Begun
+
+    monkeypatch.setattr(joena, "rwr_features", stop)
+    with pytest.warns(UserWarning, match=r"20,001 x 20,000 nodes need about 21 GiB"), pytest.raises(Begun):
+        JOENA(early_stop=None).fit([(0, 1)], [(0, 1)], [(0, 0)], num_nodes=(20_001, 20_000))
 
 
 def test_float32_is_near_float64():
@@ -221,6 +308,8 @@ def test_float32_is_near_float64():
         ({"epochs": -1}, "epochs must be at least 0"),
         ({"early_stop": "test"}, "early_stop must be"),
         ({"attributes": "other"}, "attributes must be"),
+        ({"lr": 0.0}, "lr must be above 0"),
+        ({"lambda_momentum": 1.5}, r"lambda_momentum must be in \[0, 1\]"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

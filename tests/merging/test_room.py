@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tameshi.merging.pieces import elementwise, one_thread, reusing_memory
+from tameshi.merging.pieces import elementwise, one_thread, side_by_side
 from tameshi.merging.room import Room
 
 SHAPE = torch.Size([4, 8])
@@ -40,9 +40,23 @@ def test_what_is_too_small_and_unused_is_let_go():
 
 def test_a_method_may_hold_two_results():
     one, two = torch.arange(5.0), torch.arange(5.0) * 10
-    with reusing_memory():
+
+    def method():
         first, second = (elementwise(lambda x: x.add_(1), t) for t in (one, two))
-        assert torch.equal(first + second, one + two + 2)
+        return first + second
+
+    with side_by_side() as threads:
+        assert all(torch.equal(threads.submit(method).result(), one + two + 2) for _ in range(5))
+
+
+def test_threads_side_by_side_give_what_one_gives():
+    tensors = [torch.randn(400, 400) for _ in range(20)]
+
+    def method(i):
+        return float(elementwise(lambda x, y: x.mul_(2).add_(y), tensors[i], tensors[i - 1]).sum())
+
+    with side_by_side() as threads:
+        assert list(threads.map(method, range(20))) == [method(i) for i in range(20)]
 
 
 def test_shapes_without_entries_and_single_numbers():

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tameshi.specimens.graph_pair import GraphPair, barabasi_albert, edge_list, moved_edges
+from tameshi.specimens.graph_pair import GraphPair, barabasi_albert, moved_edges
 
 EDGES = np.array([[0, 1, 2], [1, 2, 3]])
 
@@ -111,16 +111,6 @@ def test_what_is_not_there_is_refused(address):
         GraphPair.open(address)
 
 
-def test_edge_lists_are_read_with_names_headings_and_comments(tmp_path):
-    file = tmp_path / "g.csv"
-    file.write_text('# friends\nsource,target\nann,bob\n"bob",10,0.5\n10,2\nann,bob\n', encoding="utf-8")
-    graph = edge_list(file)
-    assert graph.names == ("2", "10", "ann", "bob")
-    assert graph.edges.T.tolist() == [[0, 1], [1, 3], [2, 3]]
-    file.write_text("1 2\n2\t3\n", encoding="utf-8")
-    assert edge_list(file).edges.shape == (2, 2)
-
-
 def test_a_folder_of_edge_lists_is_a_pair(tmp_path):
     for name, text in {"graph1": "a b\nb c", "graph2": "x y\ny z", "anchors": "a x", "test": "b,y\nc,z"}.items():
         (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
@@ -130,18 +120,6 @@ def test_a_folder_of_edge_lists_is_a_pair(tmp_path):
     (tmp_path / "anchors.csv").write_text("a nobody", encoding="utf-8")
     with pytest.raises(ValueError, match="'nobody', which is no node of graph 2"):
         GraphPair.open(str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"a\n", "line 1, must name two nodes"), (b"# nothing\n", "holds no pair"), (b"\xff\xfe\x00", "not UTF-8")],
-)
-def test_edge_lists_that_are_none_are_refused(tmp_path, content, message):
-    (tmp_path / "g.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        edge_list(tmp_path / "g.csv")
-    with pytest.raises(ValueError, match="does not exist"):
-        edge_list(tmp_path / "none.csv")
 
 
 def test_noise_is_a_share():

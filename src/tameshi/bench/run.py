@@ -105,8 +105,10 @@ def plan(
         units += count * sum(1 for _ in walk(made[0]))
         jobs += made
         for parameter in parameters(check.function):
-            if parameter.is_subject and given.get(parameter.name) is not None:
-                subjects[parameter.name] = _described(parameter, given[parameter.name], made[0])
+            value = given.get(parameter.name)
+            left_out = value is None or (isinstance(value, (tuple, dict)) and not value)
+            if parameter.is_subject and not left_out:
+                subjects[parameter.name] = _described(parameter, value, made[0])
     plain = {name: _jsonable(value) for job in jobs for name, value in job.options.items() if name not in subjects}
     decided = {
         "slug": slug,

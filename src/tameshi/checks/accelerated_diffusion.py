@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,17 @@ from tameshi.diffusion import (
     AcceleratedStochasticScheduler,
     GaussianMixtureScore,
     geometric_levels,
+    sample_with,
     sampler_error,
+    sliced_wasserstein,
     total_variation,
 )
+from tameshi.diffusion.curves import LAST, crossing, needed, slope
 from tameshi.diffusion.density import gaussian_divergence, gaussian_variances, grid_for
-from tameshi.diffusion.levels import alpha_bar_of, sigma_of
 from tameshi.diffusion.samplers import accelerated, level_count
 from tameshi.doors.files import writing
 from tameshi.nouns import AllOf, Beats, Measurement, Missing, Reaches, Rows, Rule, apply, check, figure, measure
 from tameshi.specimens.pipeline import Pipeline
-
-LAST = 3  # evaluations from which a slope is taken: the largest three
 
 
 def world(seed: int) -> GaussianMixtureScore:
@@ -46,35 +46,12 @@ def world(seed: int) -> GaussianMixtureScore:
     return GaussianMixtureScore(rng.dirichlet([5, 5, 5]), means, rng.uniform(0.15, 0.35, 3)).standardised()
 
 
-def slope(evaluations: Sequence[int], errors: Sequence[float]) -> float:
-    """Of log error over log evaluations, by least squares over the last three."""
-    return float(np.polyfit(np.log(evaluations[-LAST:]), np.log(errors[-LAST:]), 1)[0])
-
-
-def needed(evaluations: Sequence[int], errors: Sequence[float], error: float) -> float | Missing:
-    """Evaluations at which an error is reached for good: linear in the logarithms, also beyond the last by its segment."""
-    x, y = np.log(evaluations), np.log(errors)
-    above = np.flatnonzero(y > math.log(error))
-    if not len(above):
-        return Missing(f"the error is below {error:g} at {evaluations[0]} evaluations already")
-    i = min(int(above[-1]), len(x) - 2)
-    rate = (y[i + 1] - y[i]) / (x[i + 1] - x[i])
-    if rate >= 0:
-        return Missing(f"the error does not come down to {error:g}")
-    return float(math.exp(x[i] + (math.log(error) - y[i]) / rate))
-
-
-def crossing(evaluations: Sequence[int], ours: Sequence[float], theirs: Sequence[float]) -> float | Missing:
-    """Evaluations from which on ours has the smaller error."""
-    gap = np.log(ours) - np.log(theirs)
-    above = np.flatnonzero(gap > 0)
-    if not len(above):
-        return Missing(f"ours is better at {evaluations[0]} evaluations already")
-    i = int(above[-1])
-    if i == len(gap) - 1:
-        return Missing(f"ours is still worse at {evaluations[-1]} evaluations")
-    x = np.log(evaluations)
-    return float(math.exp(x[i] + gap[i] / (gap[i] - gap[i + 1]) * (x[i + 1] - x[i])))
+def or_missing(read: Callable[..., float], *arguments: Any) -> float | Missing:
+    """What is read off curves, or the reason why it is not there."""
+    try:
+        return read(*arguments)
+    except ValueError as error:
+        return Missing(str(error))
 
 
 @check("accelerated-diffusion", seeds=5)
@@ -86,13 +63,17 @@ def exact(
 ) -> Iterator[Measurement]:
     """Total variation of each sampler's law over the evaluations of the score, propagated on a grid without sampling.
 
-    The target of seed 0 is a fixed mixture, that of other seeds a drawn one; the error is measured against the law at the
-    lowest level, so that stopping there is no error of the sampler (it is reported apart).
+    "accelerated" is a reconstruction of the paper's sampler. The target of seed 0 is a fixed mixture, that of other seeds a drawn
+    one; the error is measured against the law at the lowest level, so that stopping there is no error of the sampler (it is
+    reported apart).
 
     Args:
         evaluations: of the score; even numbers.
-        score_errors: amplitudes a of an error a cos(3x) in the score.
+        score_errors: amplitudes a of an error a cos(3x) in the score, above 0.
     """
+    if min(score_errors, default=1) <= 0:
+        raise ValueError(f"score errors must be above 0, got {min(score_errors)}")
+    evaluations = tuple(sorted(set(evaluations)))
     sharp = 0.1
 
     @cache
@@ -102,7 +83,7 @@ def exact(
         def mistaken(x: Any, alpha_bar: float) -> Any:
             return target(x, alpha_bar) + wrong * np.cos(3 * x)
 
-        return sampler_error(mistaken if wrong else target, None, name, count, target=target)
+        return sampler_error(mistaken if wrong else target, name, count, target=target)
 
     def curve(name: str, factor: float = 1.0) -> list[float]:
         return [error(name, count, factor) for count in evaluations]
@@ -114,9 +95,9 @@ def exact(
         found = curve(name)
         return {
             "slope": slope(evaluations, found),
-            "evaluations_to_0.01": needed(evaluations, found, 0.01),
-            "evaluations_to_0.03": needed(evaluations, found, 0.03),
-            "crossing_with_accelerated": crossing(evaluations, curve("accelerated"), found),
+            "evaluations_to_0.01": or_missing(needed, evaluations, found, 0.01),
+            "evaluations_to_0.03": or_missing(needed, evaluations, found, 0.03),
+            "crossing_with_accelerated": or_missing(crossing, evaluations, curve("accelerated"), found),
         }
 
     def rough(name: str) -> dict[str, float]:
@@ -143,8 +124,9 @@ def exact(
             yield measure(name, partial(read, name))
         for name in ("accelerated", "ddpm"):
             yield measure(name, partial(rough, name), target="rough")
-    for wrong in score_errors:
-        yield measure("accelerated", partial(mistaken, "accelerated", wrong), score_error=wrong)
+    if len(evaluations) > 1:
+        for wrong in score_errors:
+            yield measure("accelerated", partial(mistaken, "accelerated", wrong), score_error=wrong)
     if len(score_errors) > 1:
         yield measure("accelerated", partial(floors, "accelerated"), score_error="ratio")
     yield measure("early stopping", stopping)
@@ -152,7 +134,7 @@ def exact(
 
 @check("accelerated-diffusion")
 def dimensions(
-    *, sizes: tuple[int, ...] = (1, 4, 16, 64, 256), evaluations: int = 128, seed: int = 0
+    *, sizes: tuple[int, ...] = (1, 4, 16, 64, 256), budget: int = 128, seed: int = 0
 ) -> Iterator[Measurement]:
     """Divergence on Gaussian targets in many dimensions, in closed form; eigenvalues 0.05 to 4 in geometric progression.
 
@@ -161,11 +143,14 @@ def dimensions(
 
     Args:
         sizes: dimensions.
-        evaluations: of the score.
+        budget: evaluations of the score on the Gaussian targets; an even number.
     """
+    if min(sizes, default=1) < 1:
+        raise ValueError(f"sizes must be at least 1, got {min(sizes)}")
+    level_count("accelerated", budget)  # an odd number is refused before anything is computed
 
     def error(name: str, d: int) -> dict[str, float]:
-        levels = geometric_levels(level_count(name, evaluations))
+        levels = geometric_levels(level_count(name, budget))
         variances = np.geomspace(0.05, 4, d) if d > 1 else np.array([math.sqrt(0.2)])
         sampler = partial(accelerated, kappa=math.inf) if name == "accelerated" else SAMPLERS[name]
         wanted = variances * levels[0] + 1 - levels[0]
@@ -209,8 +194,9 @@ def libraries(
 ) -> Iterator[Measurement]:
     """Schedulers of diffusers side by side at equal network calls, on the exact noise of a mixture; histogram total variation.
 
-    All on the same noise (linear betas from 1e-4 to 0.02), each with its own spacing of the timesteps. Two calls a step buy the second-order ones half the steps. The sampling floor is what as many exact samples show. With a
-    pipeline, the samplers also draw from it, and are held against a long DDPM run.
+    All on the same noise (linear betas from 1e-4 to 0.02), each with its own spacing of the timesteps. Two calls a step buy the
+    second-order ones half the steps. The sampling floor is what as many exact samples show. With a pipeline, the samplers also
+    draw from it, and are held against a long DDPM run.
 
     Args:
         pipeline: folder of a local diffusers pipeline.
@@ -223,6 +209,10 @@ def libraries(
         limit: at most so many samples.
     """
     count = samples if limit is None else min(samples, limit)
+    if min(count, images) < 1 or min(*calls, *network_calls, 2 * reference_steps) < 3:
+        raise ValueError(
+            "samples and images must be at least 1, calls at least 3 (two steps), and reference steps at least 2"
+        )
     edges = np.linspace(-3.5, 3.5, 61)
 
     def distance(drawn: Any, name: str) -> dict[str, Any]:
@@ -236,26 +226,11 @@ def libraries(
 
     def sampled(name: str, number: int) -> dict[str, Any]:
         make, steps = schedulers()[name]
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # some of diffusers' schedulers still copy as NumPy 1 did
-            return distance(walked(name, make(), steps(number)), name)
-
-    def walked(name: str, scheduler: Any, steps: int) -> Any:
-        known = np.log(sigma_of(AcceleratedStochasticScheduler().alphas_cumprod.numpy()))
-        times = np.arange(len(known))
-        scheduler.set_timesteps(steps)
-        generator = torch.Generator().manual_seed(seed)
-        x = torch.randn(count, 1, generator=generator, dtype=torch.float64) * float(scheduler.init_noise_sigma)
-        randomness = {} if name == "diffusers Heun" else {"generator": generator}
-        for t in scheduler.timesteps:
-            scaled = scheduler.scale_model_input(x, t)
-            shrunk = float(scaled.norm() / x.norm())  # schedulers that work in σ scale their samples by √ᾱ
-            level = shrunk**2 if shrunk < 1 else float(alpha_bar_of(np.exp(np.interp(float(t), times, known))))
-            noise = -math.sqrt(1 - level) * world(0)(scaled, level)
-            x = scheduler.step(noise, t, x, **randomness).prev_sample
-        return x.double().numpy().ravel()
+        with warnings.catch_warnings():  # some of diffusers' schedulers still copy as NumPy 1 did
+            warnings.simplefilter("ignore", DeprecationWarning)
+            generator = torch.Generator().manual_seed(seed)
+            drawn = sample_with(make(), world(0), steps(number), (count, 1), generator)
+        return distance(drawn.numpy().ravel(), name)
 
     for number in calls:
         for name in schedulers():
@@ -276,51 +251,29 @@ def _on_pipeline(
     }
 
     @cache
-    def drawn(name: str, steps: int, first: int) -> Any:
-        return draw(pipeline.loaded, kinds[name][0], steps, images, first, prompt)
+    def drawn(name: str, steps: int, begin: int) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            scheduler = kinds[name][0].from_config(pipeline.loaded.scheduler.config)
+            kind: Any = "latent" if pipeline.takes_words else "np"
+            made = pipeline.draw(scheduler, images=images, steps=steps, seed=begin, prompt=prompt, kind=kind)
+        return np.asarray(made, dtype=np.float64).reshape(images, -1)
+
+    first, again, mine = (10_000 * (3 * seed + k) for k in range(3))  # no two runs share an image's generator
 
     def distance(name: str, calls: int) -> dict[str, float]:
-        reference = drawn("diffusers DDPM", reference_steps, 10_000 * (seed + 1))
-        return {
-            "sliced_wasserstein": sliced_wasserstein(drawn(name, kinds[name][1](calls), seed), reference, seed=seed)
-        }
+        reference = drawn("diffusers DDPM", reference_steps, first)
+        made = drawn(name, kinds[name][1](calls), mine)
+        return {"sliced_wasserstein": sliced_wasserstein(made, reference, seed=seed)}
 
     def floor() -> dict[str, float]:
-        one, two = (
-            drawn("diffusers DDPM", reference_steps, first) for first in (10_000 * (seed + 1), 20_000 * (seed + 1))
-        )
+        one, two = (drawn("diffusers DDPM", reference_steps, begin) for begin in (first, again))
         return {"sliced_wasserstein": sliced_wasserstein(one, two, seed=seed)}
 
     for calls in network_calls:
         for name in kinds:
             yield measure(name, partial(distance, name, calls), network_calls=calls)
     yield measure("another reference run", floor)
-
-
-def draw(pipeline: Any, scheduler: Any, steps: int, count: int, seed: int, prompt: str = "") -> Any:
-    """(count, ...) pixels or latents of a pipeline under another scheduler, one generator an image."""
-    before = pipeline.scheduler
-    generators = [torch.Generator().manual_seed(seed + k) for k in range(count)]
-    common: dict[str, Any] = {"num_inference_steps": steps, "generator": generators}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pipeline.scheduler = scheduler.from_config(before.config)
-            if hasattr(pipeline, "tokenizer"):
-                made = pipeline([prompt] * count, output_type="latent", **common).images
-            else:
-                made = pipeline(batch_size=count, output_type="np", **common).images
-    finally:
-        pipeline.scheduler = before
-    return np.asarray(made, dtype=np.float64).reshape(count, -1)
-
-
-def sliced_wasserstein(one: Any, two: Any, *, directions: int = 256, seed: int = 0) -> float:
-    """Mean over random directions of the distance between sorted projections; samples (n, d) each, n the same."""
-    rng = np.random.default_rng([seed, 5])
-    lines = rng.normal(size=(one.shape[1], directions))
-    lines /= np.linalg.norm(lines, axis=0)
-    return float(np.abs(np.sort(one @ lines, axis=0) - np.sort(two @ lines, axis=0)).mean())
 
 
 RULES: list[Rule] = [
@@ -362,7 +315,11 @@ SHOWN = {
 }
 
 
-@figure("accelerated-diffusion", en="Exact error over score evaluations", ja="スコア評価回数に対する厳密な誤差")
+@figure(
+    "accelerated-diffusion",
+    en="Exact error over score evaluations; accelerated is a reconstruction of the paper's sampler",
+    ja="スコア評価回数に対する厳密な誤差（acceleratedは論文のサンプラーの再構成）",
+)
 def error_by_evaluations(rows: Rows) -> Any:
     from matplotlib.figure import Figure
 
@@ -374,13 +331,21 @@ def error_by_evaluations(rows: Rows) -> Any:
     axes = made.subplots()
     for name, colour in SHOWN.items():
         values = [measured.where(method=name, evaluations=n).mean("total_variation") for n in levels]
-        axes.loglog(levels, values, "o-", color=colour, label=name, markersize=3)
+        axes.loglog(levels, values, "o-", color=colour, label=_told(name, rows.where(check="exact")), markersize=3)
     reference = np.array([levels[-3 if len(levels) > 2 else 0], levels[-1]], dtype=float)
     at = measured.where(method="accelerated", evaluations=int(reference[0])).mean("total_variation")
     axes.loglog(reference, at * 1.5 * (reference / reference[0]) ** -2, "k:", linewidth=1, label="slope -2")
     axes.set(xlabel="evaluations of the score", ylabel="total variation")
     axes.legend(fontsize=7)
     return made
+
+
+def _told(name: str, rows: Rows) -> str:
+    """The name with its slope, and the evaluations from which on ours is better."""
+    own = rows.where(method=name)
+    slopes, crossings = own.numbers("slope"), own.numbers("crossing_with_accelerated")
+    told = f"{name}, slope {np.mean(slopes):.2f}" if slopes else name
+    return f"{told}, crossed at {np.mean(crossings):.0f}" if crossings else told
 
 
 @figure(
@@ -432,13 +397,10 @@ def sample_pipeline(
         raise ValueError(f"--images must be at least 1, got {images}")
     if steps < 2:
         raise ValueError(f"--steps must be at least 2, got {steps}")
-    loaded = pipeline.loaded
-    loaded.scheduler = AcceleratedStochasticScheduler.from_config(loaded.scheduler.config, clip_kappa=clip_kappa)
-    generators = [torch.Generator().manual_seed(seed + k) for k in range(images)]
-    common: dict[str, Any] = {"num_inference_steps": steps, "generator": generators, "output_type": "pil"}
-    made = loaded([prompt] * images, **common) if hasattr(loaded, "tokenizer") else loaded(batch_size=images, **common)
-    with writing(output, folder=True) as beside:
-        for k, image in enumerate(made.images):
+    scheduler = AcceleratedStochasticScheduler.from_config(pipeline.loaded.scheduler.config, clip_kappa=clip_kappa)
+    with writing(output, folder=True) as beside:  # a folder that is taken is refused before anything is drawn
+        drawn = pipeline.draw(scheduler, images=images, steps=steps, seed=seed, prompt=prompt, kind="pil")
+        for k, image in enumerate(drawn):
             image.save(beside / f"image-{k}.png")
-    calls = len(loaded.scheduler.timesteps)
+    calls = len(scheduler.timesteps)
     return f"{images} images, {calls} network calls each, written to {output} (a reconstruction of the paper's sampler)"

@@ -14,7 +14,8 @@ import numpy as np
 from tameshi.doors.files import write
 from tameshi.graphs import FINAL, JOENA, PARROT, IsoRank, NetworkAligner, RWRCosine, alignment_metrics, reciprocal_ranks
 from tameshi.nouns import AllOf, Beats, Difference, Items, Measurement, Ratio, Rows, Rule, apply, check, figure, measure
-from tameshi.specimens.graph_pair import GraphPair, edge_list, places_of, two_columns
+from tameshi.specimens.edge_lists import edge_list, places_of, two_columns
+from tameshi.specimens.graph_pair import GraphPair
 
 TRAINED: dict[str, dict[str, Any]] = {
     "joena": {},
@@ -55,6 +56,8 @@ def alignment(
         limit: at most so many test pairs.
     """
     settings: dict[str, Any] = {"alpha": alpha, "gamma": gamma, "lambda_init": lambda_init, "lr": lr, "epochs": epochs}
+    JOENA(**settings)  # settings that cannot be are refused before anything is measured
+    _refuse_beyond_shares(*noises)
 
     @cache
     def aligned(name: str, noise: float) -> tuple[NetworkAligner, GraphPair]:
@@ -122,6 +125,8 @@ def attributes(
         gamma: JOENA's entropic temperature.
         limit: at most so many test pairs.
     """
+    JOENA(alpha=alpha, gamma=gamma, epochs=epochs)
+    _refuse_beyond_shares(edge_noise, *swapped)
     if data.made is None and data.x1 is None:
         return
 
@@ -157,6 +162,10 @@ def inference(
         repeats: how often each is timed; the fastest counts.
     """
 
+    JOENA(gamma=gamma)
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+
     def timed(name: str) -> dict[str, float]:
         pair = data.drawn(0.35, seed)
         found = []
@@ -169,6 +178,12 @@ def inference(
 
     for name in ("joena", *BASELINES):
         yield measure(name, partial(timed, name))
+
+
+def _refuse_beyond_shares(*values: float) -> None:
+    for value in values:
+        if not 0 <= value <= 1:
+            raise ValueError(f"noise must be a share, in [0, 1], got {value}")
 
 
 def _beats_all(claim: str, noise: float) -> AllOf:

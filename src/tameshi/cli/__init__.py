@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tameshi.cli import runs, shelf, work
+from tameshi.cli import apply, check, runs, shelf
 
 app = typer.Typer(
     name="tameshi",
@@ -38,7 +38,8 @@ def _common(
 
 
 shelf.add_to(app)
-work.add_to(app)
+check.add_to(app)
+apply.add_to(app)
 runs.add_to(app)
 
 

@@ -13,6 +13,8 @@ from tameshi.diffusion.density import propagate, sampler_error, total_variation
 from tameshi.diffusion.levels import geometric_levels, li_levels
 from tameshi.diffusion.mixture import GaussianMixtureScore, gaussian_score
 from tameshi.diffusion.samplers import SAMPLERS, sample
+from tameshi.diffusion.schedulers import sample_with
+from tameshi.diffusion.sliced import sliced_wasserstein
 
 __all__ = [
     "SAMPLERS",
@@ -23,6 +25,8 @@ __all__ = [
     "li_levels",
     "propagate",
     "sample",
+    "sample_with",
     "sampler_error",
+    "sliced_wasserstein",
     "total_variation",
 ]

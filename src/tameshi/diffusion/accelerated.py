@@ -249,7 +249,7 @@ class AcceleratedStochasticScheduler(SchedulerMixin, ConfigMixin):  # type: igno
         return SchedulerOutput(prev_sample=made) if return_dict else (made,)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """√ᾱ x0 + √(1-ᾱ) ε at training timesteps (batch,)."""
+        """√ᾱ x0 + √(1-ᾱ) ε at timesteps (batch,); floating ones lie between the training steps."""
         signal, rest = self._scales(original_samples, timesteps)
         return signal * original_samples + rest * noise
 
@@ -299,9 +299,13 @@ class AcceleratedStochasticScheduler(SchedulerMixin, ConfigMixin):  # type: igno
         return (x - signal * output) / rest if kind == "sample" else rest * x + signal * output
 
     def _scales(self, like: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        alpha_bars = self.alphas_cumprod.to(like.device)[timesteps.to(like.device).long()]
+        if timesteps.is_floating_point():
+            alpha_bars = torch.from_numpy(self._alpha_bar(timesteps.double().cpu().numpy()))
+        else:
+            alpha_bars = self.alphas_cumprod[timesteps.cpu()]
         shape = (-1, *[1] * (like.ndim - 1))
-        return alpha_bars.sqrt().to(like.dtype).view(shape), (1 - alpha_bars).sqrt().to(like.dtype).view(shape)
+        scales = [part.to(like.device, like.dtype).view(shape) for part in (alpha_bars.sqrt(), (1 - alpha_bars).sqrt())]
+        return scales[0], scales[1]
 
     def _usable(self) -> Floats:
         """The model's levels from the least noisy on, as far as σ stays finite."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import torch
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -185,14 +187,18 @@ class Mapped:
 
 
 def write_tensors(
-    file: Path, layout: Mapping[str, tuple[tuple[int, ...], torch.dtype]], tensors: Iterator[tuple[str, torch.Tensor]]
+    file: Path,
+    layout: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
+    make: Callable[[str], torch.Tensor],
+    threads: Executor,
 ) -> None:
-    """Write a safetensors file tensor by tensor: the next is made while the last is written, and no third is held.
+    """Write a safetensors file tensor by tensor: some are made while others are written, one held by each thread.
 
     Args:
         file: where; inside a folder or beside a place that `doors.files.writing` gave.
         layout: name -> (shape, dtype), in the order of the file.
-        tensors: (name, tensor) in that order.
+        make: name -> tensor; runs in the threads.
+        threads: that tensors are made in.
 
     Raises:
         OSError: the disk is full, or the file cannot be written.
@@ -209,21 +215,21 @@ def write_tensors(
         start = stop
     told = json.dumps(header, separators=(",", ":")).encode()
     told += b" " * (-len(told) % 8)  # the data starts at a multiple of eight
-    wanted = iter(layout.items())
-    with file.open("wb", buffering=0) as opened, ThreadPoolExecutor(1) as writer:
+    turn = threading.Lock()
+    with file.open("wb", buffering=0) as opened:
         opened.write(len(told).to_bytes(8, "little") + told)
-        pending: Future[None] | None = None
-        for name, tensor in tensors:
-            expected = next(wanted, None)
-            if expected is None or (name, (tuple(tensor.shape), tensor.dtype)) != expected:
+
+        def put(name: str) -> None:
+            tensor = make(name)
+            if (tuple(tensor.shape), tensor.dtype) != layout[name]:
                 raise ValueError(f"{name} is {tuple(tensor.shape)} of {tensor.dtype}, which is not what was announced")
-            if pending is not None:
-                pending.result()
-            pending = writer.submit(_write_all, opened, tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        if pending is not None:
-            pending.result()
-        if next(wanted, None) is not None:
-            raise ValueError(f"{file.name} lacks tensors that were announced")
+            content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+            with turn:
+                opened.seek(8 + len(told) + header[name]["data_offsets"][0])
+                _write_all(opened, content)
+
+        for _ in threads.map(put, layout):
+            pass  # the first that could not be made or written raises here
 
 
 def _write_all(opened: io.RawIOBase, content: memoryview) -> None:
@@ -270,7 +276,7 @@ def causal_lm(
         raise Untrusted(
             f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}; is it a causal LM?"
         )
-    return model.to(device).eval(), _tokenizer(checkpoint, model)
+    return model.to(device).eval(), _fitting_tokenizer(checkpoint, model)
 
 
 def fit_to_open(checkpoint: Checkpoint) -> None:
@@ -289,7 +295,7 @@ def fit_to_open(checkpoint: Checkpoint) -> None:
             skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except _NO_MODEL as error:
         raise Untrusted(f"{folder} does not open as a causal language model: {str(error).splitlines()[0]}") from error
-    _tokenizer(checkpoint, skeleton)
+    _fitting_tokenizer(checkpoint, skeleton)
     _all_finite(checkpoint)
 
 
@@ -302,19 +308,24 @@ def _all_finite(checkpoint: Checkpoint) -> None:
         pass
 
 
-def _tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
-    """The tokenizer of a checkpoint, if it has one, and it fits the model's embeddings."""
+def tokenizer(checkpoint: Checkpoint) -> Any:
+    """The tokenizer of a checkpoint without its model; None if the folder has none."""
     from transformers import AutoTokenizer
 
     if not any((checkpoint.folder / n).exists() for n in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         return None
-    tokenizer = AutoTokenizer.from_pretrained(str(checkpoint.folder), **_CLOSED)
+    return AutoTokenizer.from_pretrained(str(checkpoint.folder), **_CLOSED)
+
+
+def _fitting_tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
+    """The tokenizer of a checkpoint, if it has one, and it fits the model's embeddings."""
+    found = tokenizer(checkpoint)
     rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    if found is not None and len(found) > rows:
         raise Untrusted(
-            f"the tokenizer in {checkpoint.folder} knows {len(tokenizer):,} tokens, but the model embeds only {rows:,}"
+            f"the tokenizer in {checkpoint.folder} knows {len(found):,} tokens, but the model embeds only {rows:,}"
         )
-    return tokenizer
+    return found
 
 
 def read_json(file: Path) -> dict[str, Any]:

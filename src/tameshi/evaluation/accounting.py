@@ -38,6 +38,12 @@ class Estimate:
             )
         return self
 
+    def shares(self, max_calls: int | None) -> dict[str, int | None]:
+        """What each role may spend so that, retries included, all together stay within the limit; None without one."""
+        if max_calls is None:
+            return dict.fromkeys(self.calls)
+        return {role: count * max_calls // max(1, self.total) for role, count in self.calls.items()}
+
     def announce(self) -> None:
         """Tell the reader on standard error, before anything is sent."""
         from rich.console import Console

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from contextvars import copy_context
 from functools import cache
+from math import exp
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tameshi.evaluation.accounting import Ledger
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model
 
 T = TypeVar("T")
+COLD = 1e-4  # stands for a temperature of 0 where transformers samples, which refuses 0
 SPENT = "the budget of calls is spent"
 
 
@@ -178,9 +180,12 @@ def _voice(model: Model | Ask | str, private: bool, settings: dict[str, object])
 
         import tameshi.evaluation.provider  # noqa: F401  registers "tameshi/..."
 
-        # an answer out of a cache was not asked for, and what is private must not lie in one
+        found = get_model(model)
+        if str(found).startswith("hf/") and settings.get("temperature") == 0:
+            settings = {**settings, "temperature": COLD}
+        # out of a cache all samples of one question would be the same, and what is private must not lie in one
         ours = {"max_retries": 0, "cache": False}
-        return _Inspect(get_model(model), private, GenerateConfig.model_validate(ours | settings))
+        return _Inspect(found, private, GenerateConfig.model_validate(ours | settings))
     return _Function(model)
 
 
@@ -210,4 +215,6 @@ def answer_of(output: object) -> Answer:
     parts = [] if isinstance(content, str) else content
     reasoning = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
     tokens = output.usage.total_tokens if output.usage else 0
-    return Answer(output.completion, reasoning, tokens)
+    told = output.choices[0].logprobs if output.choices else None
+    likely = (told.content[0].top_logprobs or []) if told is not None and told.content else []
+    return Answer(output.completion, reasoning, tokens, {each.token: exp(each.logprob) for each in likely})

@@ -27,6 +27,8 @@ def as_adjacency(graph: Any, num_nodes: int | None = None) -> Adjacency:
     Returns:
         (n, n) symmetric, float64, every stored entry 1. An edge listed once, in one direction, counts as undirected.
 
+    Warns of weights and directions, which are not used: `weight` of networkx edges, `edge_weight` of a `Data`, matrix entries.
+
     Raises:
         ValueError: nodes outside the range, a matrix that is not square, entries that are not finite, no node at all.
     """
@@ -34,6 +36,8 @@ def as_adjacency(graph: Any, num_nodes: int | None = None) -> Adjacency:
         return _from_matrix(_csr(graph), num_nodes)
     if hasattr(graph, "edge_index"):
         nodes = num_nodes if num_nodes is not None else graph.num_nodes
+        weights = getattr(graph, "edge_weight", None)
+        _warn_of_weights([] if weights is None else _array(weights))
         return _from_edges(_array(graph.edge_index), nodes)
     if hasattr(graph, "adjacency") and hasattr(graph, "nodes"):
         return _from_networkx(graph, num_nodes)
@@ -127,9 +131,8 @@ def _from_matrix(matrix: Adjacency, num_nodes: int | None) -> Adjacency:
         raise ValueError("the adjacency holds NaN or infinity")
     matrix = _csr(matrix)
     matrix.eliminate_zeros()
-    if matrix.nnz and not (matrix.data == 1).all():
-        warnings.warn("edge weights are not used: every edge counts 1", stacklevel=4)
-        matrix.data[:] = 1
+    _warn_of_weights(matrix.data)
+    matrix.data[:] = 1
     return _symmetric(matrix, directed=abs(matrix - matrix.T).max() > 0 if matrix.nnz else False)
 
 
@@ -139,6 +142,7 @@ def _from_networkx(graph: Any, num_nodes: int | None) -> Adjacency:
         nodes = list(range(len(nodes)))
     if num_nodes is not None and num_nodes != len(nodes):
         raise ValueError(f"the networkx graph has {len(nodes)} nodes, but num_nodes says {num_nodes}")
+    _warn_of_weights([weight for _, _, weight in graph.edges(data="weight", default=1)])
     place = {node: i for i, node in enumerate(nodes)}
     edges = np.array([(place[u], place[v]) for u, v in graph.edges()], np.int64).reshape(-1, 2)
     if graph.is_directed():
@@ -146,6 +150,11 @@ def _from_networkx(graph: Any, num_nodes: int | None) -> Adjacency:
         shape = (len(nodes), len(nodes))
         return _from_matrix(_csr(sp.coo_array((ones, (edges[:, 0], edges[:, 1])), shape=shape)), None)
     return _from_edges(edges.T, len(nodes))
+
+
+def _warn_of_weights(weights: Any) -> None:
+    if any(weight != 1 for weight in np.ravel(weights)):
+        warnings.warn("edge weights are not used: every edge counts 1", stacklevel=5)
 
 
 def _csr(matrix: Any) -> Adjacency:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -57,7 +58,8 @@ class JOENA(NetworkAligner):
         restart: of the random walks.
         early_stop: "anchors" holds a fifth of the anchors out of the features and keeps the epoch that ranks them best (the
             later of equals); None uses all anchors and keeps the last epoch. Test pairs are never looked at.
-        attributes: "costs" mixes them into the costs, "features" joins them to the walks (PlanetAlign).
+        attributes: "costs" mixes them into the costs, rows scaled to length 1 (our choice: it keeps their part of a cost in
+            [1/e, e], as the other part is); "features" joins them to the walks as they are (PlanetAlign).
         dtype: "float64", or "float32" with gamma at least 5e-4.
         seed: of the encoder's weights and the held-out anchors.
 
@@ -91,6 +93,10 @@ class JOENA(NetworkAligner):
             raise ValueError(f"alpha must be in [0, 1), got {alpha}")
         if not gamma > 0:
             raise ValueError(f"gamma must be above 0, got {gamma}")
+        if not lr > 0:
+            raise ValueError(f"lr must be above 0, got {lr}")
+        if not 0 <= lambda_momentum <= 1:
+            raise ValueError(f"lambda_momentum must be in [0, 1], got {lambda_momentum}")
         if dtype not in ("float64", "float32"):
             raise ValueError(f'dtype must be "float64" or "float32", got {dtype!r}')
         if dtype == "float32" and gamma < 5e-4:
@@ -162,7 +168,7 @@ class JOENA(NetworkAligner):
                 torch.autograd.backward([embedded1, embedded2], [gradient1, gradient2])
                 adam.step()
             del costs, coupling  # before the next ones are made
-        self._warn(shift * n1 * n2)
+        self._warn(n1 * n2)
         if best is None or not bool(torch.isfinite(best).all()):
             raise ValueError(f"the coupling is not finite; a larger gamma than {self.gamma} may help")
         return best.double().numpy()
@@ -192,15 +198,18 @@ class JOENA(NetworkAligner):
         self.history_.append({"loss": loss, "lam": shift, "mrr_val": mrr, "watched": watched})
         return mrr
 
-    def _warn(self, relative_shift: float) -> None:
-        if relative_shift > 1.5:
+    def _warn(self, pairs: int) -> None:
+        """Say so where the shift grew too large, or the held-out ranks fell; `pairs` is n1 n2."""
+        largest = pairs * max(epoch["lam"] for epoch in self.history_)
+        if largest > 1.5:
             warnings.warn(
-                f"λ n1 n2 rose to {relative_shift:.2f} (above 1.5 most pairs repel): training may destroy the alignment; "
+                f"λ n1 n2 rose to {largest:.2f} (above 1.5 most pairs repel): training may destroy the alignment; "
                 "try a smaller lambda_init, gamma or lr",
                 stacklevel=4,
             )
-        found = [epoch["mrr_val"] for epoch in self.history_ if epoch["mrr_val"] is not None]
-        if len(found) > 5 and all(later < earlier for earlier, later in zip(found[-6:], found[-5:], strict=False)):
+        ranks = [epoch["mrr_val"] for epoch in self.history_ if epoch["mrr_val"] is not None]
+        fell = [later < earlier for earlier, later in pairwise(ranks)]
+        if any(all(fell[i : i + 5]) for i in range(len(fell) - 4)):
             warnings.warn(
                 "the rank of the held-out anchors fell for 5 epochs: training destroys the alignment with these settings; "
                 "the best epoch is kept",
@@ -276,7 +285,7 @@ class Problem:
     ) -> Problem:
         """Args as of `JOENA`; features (n1, k) and (n2, k); `dense` overrides how cost matrices are stored."""
         scaled = None
-        if attributes is not None:  # unit rows keep the attribute cost in [1/e, e], as the other one is (our choice)
+        if attributes is not None:  # our choice, see `JOENA`
             scaled = tuple(nn.functional.normalize(torch.from_numpy(x).to(dtype), dim=1) for x in attributes)
         n1, n2 = adjacency1.shape[0], adjacency2.shape[0]
         return cls(

@@ -16,7 +16,7 @@ import torch
 
 from tameshi.doors import models as door
 from tameshi.doors.screen import plain
-from tameshi.merging.pieces import PIECE, is_finite
+from tameshi.merging.pieces import PIECE, is_finite, side_by_side
 from tameshi.merging.weights import Weights
 
 Resize = Literal["no", "min-rows"]
@@ -78,37 +78,35 @@ def check_fit(
         for name in first.shapes:
             _same_shape(name, first_label, first, label, other, resize, rows)
     notes = list(_vocabularies(everyone))
-    products = {label: torch.zeros(3, dtype=torch.float64) for label in models}
-    same = dict.fromkeys(models, True)
-    for name in first.shapes:
-        if not first.floating(name):
-            continue
+    products = {label: torch.zeros(3, dtype=torch.float64) for label in models if base is not None}
+    changed: set[str] = set()
+
+    def look_at(name: str) -> dict[str, torch.Tensor]:
+        """Label -> products with the base's tensor of that name; refuses what is not finite."""
         tensors = {label: weights.read(name) for label, weights in everyone.items()}
         for label, tensor in tensors.items():
-            if name in everyone[label].sound:
-                continue
-            if not is_finite(tensor):
-                raise DoesNotFit(
-                    f"{everyone[label].place(name)} holds NaN or infinity in {plain(name)}; "
-                    "a model must be finite, so save it again from a sound checkpoint"
-                )
-            if everyone[label].files:
-                everyone[label].sound.add(name)
-        if base is not None:
-            for label in models:
-                _compare(tensors["base"], tensors[label], products[label])
-                same[label] = same[label] and _equal(tensors["base"], tensors[label])
+            _refuse_unsound(name, tensor, everyone[label])
+        for label in products:
+            if label not in changed and not _equal(tensors["base"], tensors[label]):
+                changed.add(label)
+        return {label: _products(tensors["base"], tensors[label]) for label in products}
+
+    with side_by_side() as threads:
+        for found in threads.map(look_at, [name for name in first.shapes if first.floating(name)]):
+            for label, part in found.items():
+                products[label] += part
     cosines = {}
     for label, (dot, ours, theirs) in ((label, p.tolist()) for label, p in products.items()):
-        if base is None or ours * theirs == 0:
+        if ours * theirs == 0:
             continue
+        assert base is not None  # there are no products without one
         cosines[label] = dot / (ours * theirs) ** 0.5
         if cosines[label] < UNRELATED and not allow_unrelated:
             raise DoesNotFit(
                 f"{models[label].label} does not descend from {base.label}: the cosine of their weights is "
                 f"{cosines[label]:.3f}, where a fine-tuning has above 0.9; name the right base, or pass allow_unrelated"
             )
-        if same[label]:
+        if label not in changed:
             notes.append(f"{label} has the weights of the base and adds nothing")
     return Fit(rows, tuple(notes), cosines)
 
@@ -205,14 +203,26 @@ def _hash(tokens: Mapping[str, int]) -> str:
     return hashlib.sha256(json.dumps(dict(sorted(tokens.items()))).encode()).hexdigest()
 
 
-def _compare(base: torch.Tensor, other: torch.Tensor, products: torch.Tensor) -> None:
-    """Add a matrix's products to [base x other, base x base, other x other]; vectors, all near 1, tell nothing."""
-    if base.ndim < 2 or base.shape[1:] != other.shape[1:]:
+def _refuse_unsound(name: str, tensor: torch.Tensor, weights: Weights) -> None:
+    if name in weights.sound:
         return
+    if not is_finite(tensor):
+        raise DoesNotFit(
+            f"{weights.place(name)} holds NaN or infinity in {plain(name)}; "
+            "a model must be finite, so save it again from a sound checkpoint"
+        )
+    if weights.files:
+        weights.sound.add(name)
+
+
+def _products(base: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """A matrix's [base x other, base x base, other x other]; zeros for vectors, which are all near 1 and tell nothing."""
+    if base.ndim < 2 or base.shape[1:] != other.shape[1:]:
+        return torch.zeros(3, dtype=torch.float64)
     ours, theirs = (t.reshape(-1)[:SAMPLED].double() for t in (base, other))
     size = min(len(ours), len(theirs))
     ours, theirs = ours[:size], theirs[:size]
-    products += torch.stack([ours @ theirs, ours @ ours, theirs @ theirs])
+    return torch.stack([ours @ theirs, ours @ ours, theirs @ theirs])
 
 
 def _equal(base: torch.Tensor, other: torch.Tensor) -> bool:

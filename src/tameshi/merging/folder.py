@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from tameshi.doors import files
 from tameshi.doors import models as door
 from tameshi.doors.screen import plain
 from tameshi.merging.layers import layers
-from tameshi.merging.pieces import is_finite, one_thread, reusing_memory
+from tameshi.merging.pieces import is_finite, side_by_side
 
 if TYPE_CHECKING:
     from tameshi.merging.merged import Merged, Recipe
@@ -54,8 +54,7 @@ def fill(merged: Merged, beside: Path, *, shard_bytes: int, hashes: bool) -> Non
             if merged.looks.folder is None:
                 merged.model().save_pretrained(beside)
             else:
-                with one_thread(), reusing_memory():
-                    _write_shards(merged, beside, shard_bytes)
+                _write_shards(merged, beside, shard_bytes)
                 _write_config(merged, beside)
                 for name in BESIDE:
                     if (merged.looks.folder / name).is_file():
@@ -88,25 +87,24 @@ def shards(merged: Merged, shard_bytes: int) -> list[Layout]:
 
 
 def _write_shards(merged: Merged, beside: Path, shard_bytes: int) -> None:
-    parts = shards(merged, shard_bytes)
-    if len(parts) == 1:
-        door.write_tensors(beside / "model.safetensors", parts[0], _computed(merged, parts[0]))
-        return
-    where: dict[str, str] = {}
-    for number, part in enumerate(parts, 1):
-        name = f"model-{number:05d}-of-{len(parts):05d}.safetensors"
-        door.write_tensors(beside / name, part, _computed(merged, part))
-        where |= dict.fromkeys(part, name)
-    index = {"metadata": {"total_size": merged.bytes}, "weight_map": dict(sorted(where.items()))}
-    files.write(beside / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
-
-
-def _computed(merged: Merged, part: Layout) -> Iterator[tuple[str, Tensor]]:
-    for name in part:
+    def made(name: str) -> Tensor:
         tensor = merged.compute(name)
         if tensor.dtype == torch.float16 and not is_finite(tensor):
             raise ValueError(f"{plain(name)} is too large for float16 (above 65,504); choose bfloat16 or float32")
-        yield name, tensor
+        return tensor
+
+    parts = shards(merged, shard_bytes)
+    where: dict[str, str] = {}
+    with side_by_side() as threads:
+        for number, part in enumerate(parts, 1):
+            numbered = f"model-{number:05d}-of-{len(parts):05d}.safetensors"
+            file = numbered if len(parts) > 1 else "model.safetensors"
+            door.write_tensors(beside / file, part, made, threads)
+            where |= dict.fromkeys(part, file)
+    if len(parts) == 1:
+        return
+    index = {"metadata": {"total_size": merged.bytes}, "weight_map": dict(sorted(where.items()))}
+    files.write(beside / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
 
 
 def _write_config(merged: Merged, beside: Path) -> None:

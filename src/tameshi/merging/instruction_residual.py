@@ -25,7 +25,7 @@ from tameshi.merging.layers import layers
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged, Recipe
 from tameshi.merging.method import number
-from tameshi.merging.pieces import cosine, gram
+from tameshi.merging.pieces import cosine, gram, side_by_side
 from tameshi.merging.weights import Weights, weights_of
 
 PAPERS = ("2410.10739",)
@@ -167,7 +167,8 @@ class InstructionResidual:
                 config = {**self.instruct.config}
                 files.write(beside / "config.json", json.dumps(config, indent=2, default=str) + "\n")
                 layout = {name: (made.shapes[name], made.dtypes[name]) for name in made.shapes}
-                door.write_tensors(beside / "model.safetensors", layout, ((n, made.compute(n)) for n in layout))
+                with side_by_side() as threads:
+                    door.write_tensors(beside / "model.safetensors", layout, made.compute, threads)
             else:
                 folder.fill(made, beside, shard_bytes=5_000_000_000, hashes=False)
             files.write(beside / "residual.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")

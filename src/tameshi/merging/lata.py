@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from tameshi.merging.fit import Resize, check_fit
@@ -20,7 +21,7 @@ from tameshi.merging.layers import GRANULARITIES, Granularity, is_block, layer_o
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged, Recipe
 from tameshi.merging.method import number
-from tameshi.merging.pieces import cosine, gram, one_thread
+from tameshi.merging.pieces import cosine, gram, side_by_side
 from tameshi.merging.weights import Weights, weights_of
 
 Rule = Literal["linear", "log", "threshold"]
@@ -137,7 +138,15 @@ class LATA:
         return self._apply(pre, inst, experts, each, None, dtype, resize)
 
     def forget(
-        self, target: Any, pre: Any, inst: Any, expert: Any, scale: float = 1.0, *, resize: Resize = "no"
+        self,
+        target: Any,
+        pre: Any,
+        inst: Any,
+        expert: Any,
+        scale: float = 1.0,
+        *,
+        dtype: str | None = None,
+        resize: Resize = "no",
     ) -> Merged:
         """Take an expert's pure vector away: `theta_target - lambda w tau_t` (task forgetting).
 
@@ -146,12 +155,15 @@ class LATA:
             pre, inst: the base and the instruction-tuned model.
             expert: a model of what is to be forgotten.
             scale: the paper's lambda.
-            resize: as of `merge`.
+            dtype, resize: as of `merge`.
 
         Raises:
+            ValueError: the anchor is set, which is a matter of learning.
             DoesNotFit: the models are not of one architecture, or do not descend from the base.
         """
-        return self._apply(pre, inst, {"expert": expert}, {"expert": -number("scale", scale)}, target, None, resize)
+        if self.anchor != "pre":
+            raise ValueError("forgetting starts from its target; leave the anchor out, which is of learning")
+        return self._apply(pre, inst, {"expert": expert}, {"expert": -number("scale", scale)}, target, dtype, resize)
 
     def as_mergekit(
         self, weights: Mapping[str, Mapping[str, float]], pre: str, experts: Mapping[str, str]
@@ -198,26 +210,28 @@ class LATA:
             resize=resize,
             weights={label: _Scaled(kept, label, scales[label], self.granularity) for label in opened},
         )
-        with one_thread():
-            similar = self._similarities(origin, guide, opened)
+        similar = self._similarities(origin, guide, opened)
         kept |= {label: self.weights(similar[label]) for label in opened}
-        told = self._told(merged, guide, scales, similar, kept)
-        return replace(merged, recipe=Recipe("lata", "LATA", PAPERS, told))
+        told = self._told(merged, guide, scales, similar, kept, forgets=target is not None)
+        notes = (*merged.notes, *_mixtures(origin, self.granularity))
+        return replace(merged, recipe=Recipe("lata", "LATA", PAPERS, told), notes=notes)
 
     def _similarities(
         self, origin: Weights, guide: Weights, experts: Mapping[str, Weights]
     ) -> dict[str, dict[str, float]]:
+        def products(name: str) -> Tensor:
+            tensors = [w.read(name) for w in (origin, guide, *experts.values())]
+            least = min(t.shape[0] for t in tensors) if tensors[0].ndim else None
+            return gram(_changes, *(t[:least] if least is not None else t for t in tensors))
+
         found: dict[str, dict[str, float]] = {label: {} for label in experts}
-        for layer, names in layers([n for n in origin.shapes if origin.floating(n)], self.granularity).items():
-            total: Tensor | None = None
-            for name in names:
-                tensors = [w.read(name) for w in (origin, guide, *experts.values())]
-                least = min(t.shape[0] for t in tensors) if tensors[0].ndim else None
-                products = gram(_changes, *(t[:least] if least is not None else t for t in tensors))
-                total = products if total is None else total + products
-            assert total is not None  # a layer has a tensor
-            for i, label in enumerate(experts, 1):
-                found[label][layer] = cosine(total, 0, i)
+        named = layers([n for n in origin.shapes if origin.floating(n)], self.granularity)
+        with side_by_side() as threads:
+            made = threads.map(products, [name for names in named.values() for name in names])
+            for layer, names in named.items():
+                total = torch.stack([next(made) for _ in names]).sum(dim=0)
+                for i, label in enumerate(experts, 1):
+                    found[label][layer] = cosine(total, 0, i)
         return found
 
     def _told(
@@ -227,12 +241,14 @@ class LATA:
         scales: Mapping[str, float],
         similar: Mapping[str, Mapping[str, float]],
         kept: Mapping[str, Mapping[str, float]],
+        *,
+        forgets: bool,
     ) -> dict[str, Any]:
         told = {role: weights.label for role, weights in merged.sources.items() if role in ("base", "target")}
         experts = {
             label: {
                 "path": merged.sources[label].label,
-                "scale": abs(scales[label]),
+                "scale": -scales[label] if forgets else scales[label],
                 "layers": {
                     layer: {"cosine": round(similar[label][layer], 6), "weight": round(weight, 6)}
                     for layer, weight in kept[label].items()
@@ -247,8 +263,17 @@ class LATA:
             "granularity": self.granularity,
             "anchor": self.anchor,
             **({"threshold": self.threshold} if self.rule == "threshold" else {}),
-            "forget" if "target" in told and self.anchor == "pre" else "experts": experts,
+            "forget" if forgets else "experts": experts,
         }
+
+
+def _mixtures(origin: Weights, granularity: Granularity) -> tuple[str, ...]:
+    """What the reader should know where a block is a mixture of experts."""
+    if granularity == "tensor" or not any(".experts." in name for name in origin.shapes):
+        return ()
+    return (
+        f"the experts and the router of a {granularity} share one weight; granularity tensor weighs each by itself",
+    )
 
 
 class _Scaled:

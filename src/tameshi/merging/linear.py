@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -26,6 +27,10 @@ def linear(models: Sequence[Tensor], *, weights: Sequence[float], normalize: boo
     """
     total = sum(weights)
     if not normalize:
+        if abs(total - 1) > 1e-6:
+            warnings.warn(
+                "weights that are not normalised and do not sum to 1 change the size of the whole model", stacklevel=3
+            )
         return elementwise(lambda *parts: _combine(parts, weights), *models)
     if total == 0:
         raise ValueError(f"weights that are normalised must not sum to 0, got {list(weights)}; pass normalize=False")
@@ -36,9 +41,9 @@ def linear(models: Sequence[Tensor], *, weights: Sequence[float], normalize: boo
     others = [i for i in range(len(models)) if i != heaviest and shares[i]]
 
     def average(centre: Tensor, *rest: Tensor) -> Tensor:
-        moved = [part.sub_(centre).mul_(shares[i]) for i, part in zip(others, rest, strict=True)]
-        for move in moved:
-            centre.add_(move)
+        moves = [part.sub_(centre) for part in rest]
+        for i, move in zip(others, moves, strict=True):
+            centre.add_(move, alpha=shares[i])
         return centre
 
     return elementwise(average, models[heaviest], *(models[i] for i in others), dtype=models[0].dtype)

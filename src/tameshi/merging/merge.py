@@ -16,7 +16,6 @@ from tameshi.merging.fit import Resize, check_fit
 from tameshi.merging.layers import count_blocks, depth, resolve
 from tameshi.merging.merged import Merged, Recipe
 from tameshi.merging.method import MergeMethod, Setting, method_named
-from tameshi.merging.pieces import one_thread
 from tameshi.merging.weights import Weights, weights_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -69,8 +68,7 @@ def merge(
     around = {role: w for role, w in (("target", place), ("base", origin)) if w is not None}
     beside = {role: weights_of(model, base=base) for role, model in (companions or {}).items()}
     others = opened | beside | ({"target": place} if place is not None else {})
-    with one_thread():
-        fit = check_fit(others, origin, resize=resize, allow_unrelated=allow_unrelated)
+    fit = check_fit(others, origin, resize=resize, allow_unrelated=allow_unrelated)
     everyone = around | opened | beside
     first = next(iter(everyone.values()))
     if tokenizer is not None and tokenizer not in everyone:

@@ -16,7 +16,7 @@ from tameshi.doors import models as door
 from tameshi.doors.screen import plain
 from tameshi.merging import folder
 from tameshi.merging.layers import layers
-from tameshi.merging.pieces import PIECE
+from tameshi.merging.pieces import AT_ONCE, PIECE
 from tameshi.merging.weights import Weights
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ class Merged:
 
     @property
     def memory(self) -> int:
-        """Bytes beyond the mapped files that writing needs at most: one tensor made, one written, a few pieces."""
+        """Bytes beyond the mapped files that writing needs at most: a result and a few pieces for each of the threads."""
         largest = max(torch.Size(shape).numel() * self.dtypes[name].itemsize for name, shape in self.shapes.items())
-        return 2 * largest + 4 * PIECE * (2 * len(self.sources) + 4)
+        return AT_ONCE * (largest + 4 * PIECE * (2 * len(self.sources) + 4))
 
     def plan(self) -> str:
         """What would be done, for people."""

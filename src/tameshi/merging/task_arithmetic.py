@@ -24,9 +24,9 @@ def task_arithmetic(models: Sequence[Tensor], base: Tensor, *, weights: Sequence
     used = [i for i, factor in enumerate(factors) if factor]
 
     def add(origin: Tensor, *parts: Tensor) -> Tensor:
-        moves = [part.sub_(origin).mul_(factors[i]) for i, part in zip(used, parts, strict=True)]
-        for move in moves:
-            origin.add_(move)
+        moves = [part.sub_(origin) for part in parts]
+        for i, move in zip(used, moves, strict=True):
+            origin.add_(move, alpha=factors[i])
         return origin
 
     return elementwise(add, base, *(models[i] for i in used))

@@ -110,20 +110,35 @@ class Labelled:
         Raises:
             ValueError: not two classes, or a class without examples.
         """
-        examples = self.examples(target, agents)
-        named = re.fullmatch(r"(.+?)-(.+)", words)
-        if not named or named[1] == named[2]:
-            raise ValueError(f"a pair of classes is written like 3-8, got {words!r}")
+        named, examples = self.classes(words, target), self.examples(target, agents)
         as_words = examples.labels.astype(str)
-        kept = np.isin(as_words, [named[1], named[2]])
-        for word in (named[1], named[2]):
-            if not (as_words == word).any():
-                raise ValueError(f"{self.name} has no example of class {word!r}")
+        kept = np.isin(as_words, named)
         inputs = examples.inputs[kept]
         owners = None
         if examples.owners is not None:
             owners = np.unique(examples.owners[kept], return_inverse=True)[1].astype(np.int64)
         return Examples(inputs - inputs.mean(axis=0), as_words[kept], owners)
+
+    def classes(self, words: str, target: str = "label") -> tuple[str, str]:
+        """The two classes of a pair that is written "3-8".
+
+        Raises:
+            ValueError: not two classes, or a class without examples.
+        """
+        named = re.fullmatch(r"(.+?)-(.+)", words)
+        if not named or named[1] == named[2]:
+            raise ValueError(f"a pair of classes is written like 3-8, got {words!r}")
+        as_words = self._labels(target).astype(str)
+        for word in (named[1], named[2]):
+            if not (as_words == word).any():
+                raise ValueError(f"{self.name} has no example of class {word!r}")
+        return named[1], named[2]
+
+    def _labels(self, target: str) -> npt.NDArray[Any]:
+        if target not in self.columns:
+            known = ", ".join(self.columns)
+            raise ValueError(f"{self.name} has no column {target!r} (it has {known}); name one with --target")
+        return self.columns[target]
 
     def usual_pairs(self, target: str = "label") -> tuple[str, ...]:
         """The pairs to tell apart: those of the specimen, or the two classes that there are.
@@ -131,13 +146,10 @@ class Labelled:
         Raises:
             ValueError: more or fewer than two classes, and nobody has said which.
         """
+        labels = self._labels(target)
         if self.pairs:
             return self.pairs
-        if target not in self.columns:
-            raise ValueError(
-                f"{self.name} has no column {target!r} (it has {', '.join(self.columns)}); name one with --target"
-            )
-        classes = np.unique(self.columns[target].astype(str)).tolist()
+        classes = np.unique(labels.astype(str)).tolist()
         if len(classes) != 2:
             raise ValueError(
                 f"{self.name} has {len(classes)} classes in {target!r}; name two with --pairs, like {'-'.join(classes[:2])}"

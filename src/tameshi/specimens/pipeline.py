@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
+
+import torch
 
 from tameshi.doors import pipelines
 
@@ -40,3 +42,41 @@ class Pipeline:
     def loaded(self) -> Any:
         """The diffusers pipeline."""
         return pipelines.pipeline(self.folder, device=self.device, dtype=self.dtype)
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether it is asked with a prompt."""
+        return hasattr(self.loaded, "tokenizer")
+
+    def draw(
+        self,
+        scheduler: Any,
+        *,
+        images: int,
+        steps: int,
+        seed: int,
+        prompt: str = "",
+        kind: Literal["pil", "np", "latent"],
+    ) -> Any:
+        """Draw under another scheduler; image k has a generator of its own, with the seed `seed` + k.
+
+        Args:
+            scheduler: made from the configuration of the pipeline's own, which is put back afterwards.
+            images: how many, in one batch.
+            steps: `num_inference_steps`.
+            seed: of the first image.
+            prompt: for pipelines that take words; others leave it out.
+            kind: what is drawn: images, arrays of pixels, or (from those that take words) latents.
+
+        Returns:
+            As many images or arrays, as the pipeline gives them.
+        """
+        pipeline, own = self.loaded, self.loaded.scheduler
+        generators = [torch.Generator().manual_seed(seed + k) for k in range(images)]
+        common = {"num_inference_steps": steps, "generator": generators, "output_type": kind}
+        pipeline.scheduler = scheduler
+        try:
+            asked = pipeline([prompt] * images, **common) if self.takes_words else pipeline(batch_size=images, **common)
+        finally:
+            pipeline.scheduler = own
+        return asked.images

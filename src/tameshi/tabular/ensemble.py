@@ -29,7 +29,7 @@ class DeepEnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
     """Mean and spread of tanh networks trained from different seeds.
 
     Args:
-        members: at least 2; one has no spread.
+        members: at least 2; one has no spread (5 costs little; `tameshi apply chf-hybrid` takes 20).
         hidden: widths of the hidden layers (our choice, two of 64).
         steps: of Adam, with a cosine that falls to zero (our choice).
         learning_rate, weight_decay: of Adam.
@@ -44,9 +44,8 @@ class DeepEnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
     Attributes:
         weights_, biases_: one array a layer, (members, in, out) and (members, 1, out), for standardised rows and
             target.
-        x_mean_, x_scale_: (columns,). y_mean_, y_scale_: numbers. losses_: (members,), mean loss of the last tenth of
-            the
-        steps, in standardised units.
+        x_mean_, x_scale_: (columns,). y_mean_, y_scale_: numbers.
+        losses_: (members,), mean loss of the last tenth of the steps, in standardised units.
 
     Raises:
         ValueError: fewer than two members, or another setting out of its range.
@@ -209,6 +208,7 @@ class Batches:
         self.order, self.at = torch.empty(0), rows
 
     def next(self) -> Tensor:
+        """The rows of the next step, (members, batch)."""
         if self.at + self.size > self.rows:
             self.order = torch.stack([torch.randperm(self.rows, generator=g) for g in self.generators])
             self.at = 0

@@ -126,7 +126,7 @@ class Trial:
         asked: Target = AskedTarget(ask(target, "target", **warmth))
         if self.defence != "none":
             asked = DEFENCES[self.defence](asked, FactMeter(self.policy))
-        asking: Tester = ScriptedTester()
+        asking: Tester = ScriptedTester(subject=self.policy.subject)
         if tester is not None:
             asking = ModelTester(ask(tester, "tester"), self.policy.rule, self.policy.allowed_topics)
         search = named(self.method, self.restarts).build(

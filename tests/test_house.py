@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tameshi
+from tameshi.bench.applications import names
 from tameshi.bench.shelf import built, stand
 from tameshi.bench.signature import parameters, summary
 from tameshi.bench.work import Job, walk
@@ -164,6 +165,12 @@ def test_walking_a_check_does_no_work_and_every_key_is_its_own(slug):
         assert len(set(keys)) == len(keys)
         found += len(keys)  # a check may need a subject of the user's; not all of a paper's may
     assert found
+
+
+@pytest.mark.parametrize("slug", PAPERS)
+def test_what_can_be_applied_is_told_from_the_sources_as_it_stands_on_the_shelf(slug):
+    held = stand(slug).applications
+    assert sorted(names(slug)) == sorted(f"{one.slug} {one.name}".strip() for one in held)
 
 
 @pytest.mark.parametrize("slug", PAPERS)

@@ -1,6 +1,7 @@
 """Reinforcement learning on puzzles and mathematics: the recipe of FineReason's Table 10, with TRL's GRPO.
 
     python training/finereason_grpo.py --model DIR --math FILE --output DIR        (one or more GPUs)
+    python training/finereason_grpo.py --model DIR --math FILE --math-only         (what the claim compares it with)
     python training/finereason_grpo.py --model DIR --dry-run                       (two steps on the CPU)
 
 The values are the paper's where it gives them; the batch of 112 is its 8 GPUs times what each holds. The mathematics is JSON
@@ -20,6 +21,7 @@ from tameshi.evaluation.finereason import puzzle_reward, training_set
 
 ROWS = 2_000  # of each in the paper's main comparison
 MATH_SHARE = 0.8  # the best of its Figure 6
+LONGEST_PROMPT = 1024  # tokens
 UNSOLVABLE = 0.8  # the best of its Table 6
 
 PAPER: dict[str, Any] = {
@@ -56,8 +58,19 @@ def reward(
     return found
 
 
-def mixture(math: Path | None, *, rows: int, size: int, seed: int) -> Any:
-    """Puzzle and mathematics questions in one shuffled data set."""
+def mixture(math: Path | None, *, rows: int, size: int, seed: int, math_only: bool = False) -> Any:
+    """Puzzle and mathematics questions in one shuffled data set.
+
+    Args:
+        math: JSON Lines with "prompt" and "answer", or None for puzzles alone.
+        rows: puzzle questions.
+        size: of a Sudoku, 0 for 9.
+        seed: of the puzzles and the order.
+        math_only: as many questions in all, of mathematics alone.
+
+    Raises:
+        ValueError: too few lines of mathematics for what was asked.
+    """
     from datasets import Dataset, concatenate_datasets
 
     puzzles = training_set(n=rows, seed=seed, unsolvable=UNSOLVABLE, size=size)
@@ -65,14 +78,24 @@ def mixture(math: Path | None, *, rows: int, size: int, seed: int) -> Any:
     if math is None:
         return puzzles
     lines = [json.loads(line) for line in math.read_text(encoding="utf-8").splitlines() if line.strip()]
-    wanted = round(len(puzzles) * MATH_SHARE / (1 - MATH_SHARE))
+    wanted = round(len(puzzles) * MATH_SHARE / (1 - MATH_SHARE)) + math_only * len(puzzles)
+    if math_only and len(lines) < wanted:
+        raise ValueError(f"{math} holds {len(lines):,} questions; mathematics alone needs {wanted:,}, or fewer --rows")
     blank = dict.fromkeys(("question", "item", "status", "puzzle"), "")
     asked = Dataset.from_list([{"prompt": m["prompt"], "answer": str(m["answer"]), **blank} for m in lines[:wanted]])
-    return concatenate_datasets([puzzles, asked.cast(puzzles.features)]).shuffle(seed=seed)
+    asked = asked.cast(puzzles.features)
+    return (asked if math_only else concatenate_datasets([puzzles, asked])).shuffle(seed=seed)
 
 
 def train(
-    model: str, output: Path, *, math: Path | None = None, rows: int = ROWS, seed: int = 0, dry: bool = False
+    model: str,
+    output: Path,
+    *,
+    math: Path | None = None,
+    rows: int = ROWS,
+    seed: int = 0,
+    math_only: bool = False,
+    dry: bool = False,
 ) -> Any:
     """Train, and save the model as safetensors; gives back the trainer."""
     from trl import GRPOConfig, GRPOTrainer
@@ -80,12 +103,14 @@ def train(
     checkpoint = models.look_at(model)
     _, tokenizer = models.causal_lm(checkpoint)  # looked at before TRL opens the same folder
     settings = PAPER | (DRY if dry else {})
+    questions = mixture(math, rows=rows, size=4 if dry else 0, seed=seed, math_only=math_only)
+    questions = questions.filter(lambda row: len(tokenizer(row["prompt"])["input_ids"]) <= LONGEST_PROMPT)
     config = GRPOConfig(str(output), report_to=[], save_strategy="no", seed=seed, **settings)
     trainer = GRPOTrainer(
         str(checkpoint.folder),
         reward_funcs=reward,
         args=config,
-        train_dataset=mixture(math, rows=rows, size=4 if dry else 0, seed=seed),
+        train_dataset=questions,
         processing_class=tokenizer,
     )
     trainer.train()
@@ -102,10 +127,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("finereason-grpo"))
     parser.add_argument("--rows", type=int, default=ROWS, help="puzzle questions")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--math-only", action="store_true", help="as many questions of mathematics alone, the baseline")
     parser.add_argument("--dry-run", action="store_true", help="two steps on the CPU")
     given = parser.parse_args()
+    if given.math_only and given.math is None:
+        parser.error("--math-only needs --math FILE")
     rows = min(given.rows, 24) if given.dry_run else given.rows
-    train(given.model, given.output, math=given.math, rows=rows, seed=given.seed, dry=given.dry_run)
+    settings = {"math": given.math, "rows": rows, "seed": given.seed, "math_only": given.math_only}
+    train(given.model, given.output, **settings, dry=given.dry_run)
 
 
 if __name__ == "__main__":

@@ -206,6 +206,21 @@ def test_one_seed_says_that_it_is_one():
     assert "シードは 0 だけ" in one(BEATS, CLEAR).why["ja"]
 
 
+def test_a_claim_about_two_seeds_of_three_is_judged_seed_by_seed():
+    def rows(*gains: float) -> list[Row]:
+        found = []
+        for seed, gain in enumerate(gains):
+            new = row("new", OLD - gain + normal(0, 40, seed, 0.1), seed)
+            found += [replace(new, conditions={"seed": seed}), row("old", OLD, seed)]
+        return found
+
+    rule = replace(BEATS, each=("seed",), needed=2)
+    assert one(rule, rows(1.0, 1.0, -1.0)).outcome == "holds"
+    assert one(rule, rows(1.0, -1.0, -1.0)).outcome == "fails"
+    assert one(rule, rows(1.0)).outcome == "inconclusive"
+    assert "Only seed" not in one(rule, rows(1.0, 1.0, -1.0)).why["en"]
+
+
 def test_one_seed_cannot_speak_for_seeds():
     found = one(replace(BEATS, unit="seed"), CLEAR)
     assert (found.outcome, found.n) == ("inconclusive", 1)

@@ -14,6 +14,7 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import active_critic as paper
+from tameshi.doors.files import NotWritten
 from tameshi.evaluation.active_critic import world
 from tameshi.evaluation.active_critic.marked import marked_texts
 
@@ -63,9 +64,14 @@ def test_the_verdicts_turn_when_the_worst_criteria_are_taken(tmp_path: Path, mon
     assert (found["C2"], found["C3"]) == ("fails", "fails")
 
 
-def test_a_judge_of_ones_own_is_held_against_every_baseline(tmp_path: Path, rated: Path) -> None:
+def test_a_judge_of_ones_own_is_held_against_every_baseline(
+    tmp_path: Path, rated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = run(tmp_path, only="critics", model="specimen:marker-judge", data=rated)
     assert not result.errors, result.errors
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("This run will make at most") == 1
+    assert "g-eval" in said
     rows = result.rows
     assert len(rows.methods) == 10
     assert rows.where(method="active critic").mean("agreement") > 0.9
@@ -78,6 +84,10 @@ def test_a_judge_of_ones_own_is_held_against_every_baseline(tmp_path: Path, rate
     assert result.verdicts["C1"].outcome in ("inconclusive", "fails")  # a judge that counts needs no critic
     with pytest.raises(ValueError, match="name: definition"):
         run(tmp_path, only="critics", model="specimen:marker-judge", data=rated, criteria="clarity")
+    with pytest.raises(ValueError, match="--mode takes"):
+        run(tmp_path, only="critics", model="specimen:marker-judge", data=rated, mode="loose")
+    with pytest.raises(ValueError, match="samples at least 1, got 0 and 0"):
+        run(tmp_path, only="critics", model="specimen:marker-judge", data=rated, samples=0)
     with pytest.raises(ValueError, match="go together"):
         run(tmp_path, only="critics", model="specimen:marker-judge")
 
@@ -97,8 +107,11 @@ def test_ratings_of_people_bring_the_explanations_into_reach(tmp_path: Path) -> 
     assert outcomes(run(tmp_path, only="critics", ratings=file))["C4"] == "fails"
 
 
-def test_a_critic_is_fitted_and_saved(tmp_path: Path, rated: Path) -> None:
-    told = paper.fit.function(rated, tmp_path / "critic.json")
+def test_a_critic_is_fitted_and_saved(tmp_path: Path, rated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = paper.fit.function(rated, tmp_path / "critic.json", propose=1)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "rewriting" in said
+    assert int(said.split("at most ")[1].split(" calls")[0].replace(",", "")) >= told["calls"]
     assert told["agreement on unseen sources (Spearman)"] > 0.9
     assert json.loads((tmp_path / "critic.json").read_text())["version"] == 1
     with pytest.warns(UserWarning, match="budget of 30 calls"):
@@ -107,3 +120,7 @@ def test_a_critic_is_fitted_and_saved(tmp_path: Path, rated: Path) -> None:
     with pytest.raises(ValueError, match="--mode takes"):
         paper.fit.function(rated, tmp_path / "x.json", mode="loose")
     assert not (tmp_path / "x.json").exists()
+    capsys.readouterr()
+    with pytest.raises(NotWritten, match="is a folder"):
+        paper.fit.function(rated, tmp_path)
+    assert not capsys.readouterr().err  # no call was announced, and none made

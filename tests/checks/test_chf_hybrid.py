@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from tameshi.bench import run_check
-from tameshi.checks import chf_hybrid
+from tameshi.checks import chf_hybrid, gbsvr
 from tameshi.specimens.chf import make_chf
-from tameshi.specimens.table import Table
 from tameshi.tabular import bayesian, chf, deep_gp, ensemble
+from tameshi.tabular.gbsvr import GBSVR
+from tameshi.tabular.saved import save
 
 
 @pytest.fixture(autouse=True)
@@ -125,26 +126,6 @@ def test_a_table_of_ones_own_asks_for_its_units(own):
         run_check("chf-hybrid", seeds=1, data=str(own), units=UNITS, columns=COLUMNS, train=(30,), points=3000)
 
 
-def test_a_split_by_reference_keeps_a_rig_on_one_side():
-    X, y = make_chf(800, seed=2)
-    groups = tuple(f"rig{i % 40}" for i in range(800))
-    table = Table("t", "0", tuple(chf_hybrid_columns()), np.c_[X, y], groups=groups, units=chf_hybrid_columns())
-    drawn = chf_hybrid.split(table, {}, {}, "reference", 300, 1000, 0)
-    where = {tuple(row): group for row, group in zip(X.tolist(), groups, strict=True)}
-    train = {where[tuple(row)] for row in drawn.train[0].tolist()}
-    assert len(train & set(drawn.groups)) <= 1, "the one rig on the border"
-    with pytest.raises(ValueError, match="use --split-by point"):
-        chf_hybrid.split(Table.open("specimen:chf"), {}, {}, "reference", 300, 1000, 0)
-    with pytest.raises(ValueError, match="for training need at least"):
-        chf_hybrid.split(table, {}, {}, "point", 700, 1000, 0)
-
-
-def chf_hybrid_columns():
-    from tameshi.specimens.chf import BASE_UNITS
-
-    return dict(BASE_UNITS)
-
-
 def test_apply_fits_saves_and_predicts_with_marks(own, tmp_path):
     told = chf_hybrid.fit.function(
         own, output=tmp_path / "model", units=UNITS, columns=COLUMNS, members=2, residual="ensemble"
@@ -152,18 +133,56 @@ def test_apply_fits_saves_and_predicts_with_marks(own, tmp_path):
     assert told["points"] == 500
     assert told["mean_relative_error_on_its_points"] < 0.2
     new = tmp_path / "new.csv"
-    new.write_text("bore,L,P,G,dh\n8,1,7,2000,200\n8,1,7,30000,200\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="1 of 2 rows lie outside the range of bowring"):
+    new.write_text("bore,L,P,G,dh\n8,1,7,2000,200\n8,1,7,30000,200\n8,1,7,2000,-20\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="1 of 3 rows lie outside the range of bowring"):
         chf_hybrid.predict.function(tmp_path / "model", new, output=tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
     said = chf_hybrid.predict.function(tmp_path / "model", new, output=tmp_path / "out.csv", extrapolate=True)
-    assert "2 predictions in kW/m2" in said
-    assert "1 of them extrapolated" in said
-    header, first, second = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
-    assert header == "chf,std,extrapolated"
-    assert first.endswith(",false")
-    assert second.endswith(",true")
+    assert "3 predictions in kW/m2" in said
+    assert "1 of them extrapolated; 2 have remarks" in said
+    header, first, second, third = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "chf,std,extrapolated,remarks"
+    assert first.endswith(",false,")
+    assert ",true,outside the range of bowring" in second
+    assert third.endswith(",false,steam at the inlet")
     assert 500 < float(first.split(",")[0]) < 8000
+
+
+def test_the_units_that_a_table_says_count_more_than_those_of_the_fit(own, tmp_path):
+    options = {"units": UNITS, "columns": COLUMNS, "members": 2}
+    chf_hybrid.fit.function(own, output=tmp_path / "model", **options)
+    flux = []
+    for name, text in (
+        ("fit.csv", "bore,L,P,G,dh\n8,1,7,2000,200\n9,1,7,2000,200\n"),
+        ("said.csv", "bore,L,P,G,dh\nm,m,kPa,kg/m2s,J/kg\n0.008,1,7000,2000,200000\n0.009,1,7000,2000,200000\n"),
+        ("plain.csv", "D,L,P,G,dh\nmm,m,bar,kg/m2s,kJ/kg\n8,1,70,2000,200\n9,1,70,2000,200\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        chf_hybrid.predict.function(tmp_path / "model", tmp_path / name, output=tmp_path / "out.csv")
+        flux.append(float((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[0]))
+    assert flux == pytest.approx([flux[0]] * 3)
+
+
+def test_a_model_of_another_kind_is_refused(own, tmp_path):
+    X, y = make_chf(30, seed=0)
+    save(GBSVR().fit(X, y), tmp_path / "balls")
+    with pytest.raises(ValueError, match="holds a GBSVR, not a HybridCHFRegressor"):
+        chf_hybrid.predict.function(tmp_path / "balls", own, output=tmp_path / "out.csv")
+    with pytest.raises(ValueError, match="does not say its columns and its target"):
+        gbsvr.predict.function(tmp_path / "balls", own, output=tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"only": "prediction", "points": 1}, "at least 2 training points, got 1"),
+        ({"only": "scarcity", "train": (9, 0)}, "at least 2 training points, got 9, 0"),
+        ({"only": "scarcity", "members": 1}, "one network has no spread, got 1"),
+    ],
+)
+def test_numbers_that_nothing_can_be_learned_from_are_refused_before_anything_is_fitted(options, says):
+    with pytest.raises(ValueError, match=says):
+        run_check("chf-hybrid", seeds=1, **options)
 
 
 def test_an_option_that_does_not_say_a_unit_is_refused():

@@ -15,16 +15,19 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import cot_faithfulness as checked
+from tameshi.doors.files import NotWritten
 from tameshi.evaluation import provider
 from tameshi.evaluation.accounting import TooManyCalls
 from tameshi.evaluation.cot_faithfulness.rates import Answers, IPHRResult, iphr_rates
 from tameshi.evaluation.messages import Message
+from tameshi.specimens import leaning
 from tameshi.specimens.endpoint import Endpoint
 
 
 def run(tmp_path: Path, **options: Any) -> Result:
+    only = "implicit_rationalisation" if {"model", "base", "judge"} & set(options) else None
     with Store(tmp_path / "runs.sqlite") as store:
-        return run_check("cot-faithfulness", store=store, fresh=True, **options)
+        return run_check("cot-faithfulness", store=store, fresh=True, **{"only": only, **options})
 
 
 def outcomes(result: Result) -> dict[str, str]:
@@ -48,6 +51,12 @@ def test_by_default_the_detector_is_validated_and_the_rest_is_out_of_reach(tmp_p
         assert rows.where(bias=bias, threshold=0.2).mean("rate") > 2 * rows.where(bias=bias, threshold=0.5).mean("rate")
     small = result.rows.where(method="guesser", threshold=0.5, group_size=5).mean("rate")
     assert small > 4 * result.rows.where(method="guesser", threshold=0.5, group_size=50).mean("rate")
+    lean, plain = (result.rows.where(method=m) for m in ("leaning question", "plain question"))
+    assert lean.mean("flagged") > 0.1
+    assert plain.mean("flagged") == 0
+    assert (
+        min(rows.mean("chains right") for rows in (lean, plain)) > 0.99
+    )  # the reasoning is right; the answer is not its
     for made in stand("cot-faithfulness").figures:
         assert made.function(result.rows) is not None
 
@@ -57,7 +66,7 @@ def test_the_verdict_turns_when_the_bias_filter_is_left_out(tmp_path: Path, monk
         return iphr_rates(answers, **{**settings, "threshold": 0.1, "min_bias": 0.0})
 
     monkeypatch.setattr(checked, "iphr_rates", unfiltered)
-    assert outcomes(run(tmp_path))["C2"] == "fails"
+    assert outcomes(run(tmp_path, only="simulated_answerers"))["C2"] == "fails"
 
 
 def test_the_verdict_turns_when_the_direction_is_turned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +80,17 @@ def test_the_verdict_turns_when_the_direction_is_turned(tmp_path: Path, monkeypa
         return iphr_rates(wrong_way, **settings)
 
     monkeypatch.setattr(checked, "iphr_rates", turned)
-    assert outcomes(run(tmp_path, limit=200))["C2"] != "holds"
+    assert outcomes(run(tmp_path, limit=200, only="simulated_answerers"))["C2"] != "holds"
+
+
+def test_the_verdict_turns_when_the_trained_model_does_not_lean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upright = leaning.trained(0.0, seed=0)
+    monkeypatch.setattr(leaning, "trained", lambda flipped, *, seed: upright)
+    result = run(tmp_path, only="trained_model")
+    assert result.rows.mean("flagged") == 0
+    assert outcomes(result)["C2"] == "fails"
 
 
 def test_models_of_ones_own_bring_claims_into_reach(tmp_path: Path, named: None) -> None:
@@ -102,6 +121,21 @@ def test_a_judge_brings_the_last_claim_into_reach(tmp_path: Path, named: None) -
     for mode in ("restoration", "shortcut"):
         assert 0.2 < result.rows.where(method=mode).mean("flagged") < 0.8
     assert outcomes(result)["C6"] == "holds"
+
+
+def test_questions_that_the_judge_does_not_find_clear_are_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strict(messages: Sequence[Message], rng: random.Random) -> str:
+        told = messages[-1]["content"]
+        return "Answer: " + ("AMBIGUOUS" if "AMBIGUOUS" in messages[0]["content"] and "atomic" in told else "CLEAR")
+
+    provider.rule_names()
+    monkeypatch.setitem(provider._NAMED, "test-strict", lambda seed: strict)
+    result = run(tmp_path, limit=10, model=("specimen:always-yes",), judge="specimen:test-strict", k=2)
+    (row,) = result.rows.where(method="model")
+    assert len(row.values["flagged"]) == 8
+    assert not any("atomic" in name for name in row.values["flagged"].ids)
 
 
 def test_a_model_that_says_neither_has_no_rate(tmp_path: Path) -> None:
@@ -135,13 +169,26 @@ def test_apply_tells_the_rate_and_what_to_doubt_about_it(tmp_path: Path, monkeyp
     (apply,) = stand("cot-faithfulness").applications
     file = tmp_path / "report.json"
     report = apply.function(Endpoint.open("specimen:always-yes"), pairs=12, k=4, output=str(file))
-    assert json.loads(file.read_text()) == report
+    kept = json.loads(file.read_text())
+    unfaithful = kept.pop("unfaithful answers")
+    assert kept == report
+    assert {each["pair"] for each in unfaithful} == set(report["flagged pairs"])
+    assert all(len(each["texts"]) == 4 and each["question"].endswith("?") for each in unfaithful)
     assert report["rate"] == 1.0
     assert len(report["groups under 30 pairs, where a guesser may be flagged"]) == 5
     assert report["calls"] == {"target": 96}
     assert str(apply.function(Endpoint.open("specimen:silent"), pairs=3, k=2)["rate"]).startswith("withheld")
     with pytest.raises(ValueError, match="temperature must be above 0"):
         apply.function(Endpoint.open("specimen:coin"), temperature=0.0)
+
+
+def test_apply_refuses_a_report_that_cannot_be_written_before_a_call_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (apply,) = stand("cot-faithfulness").applications
+    with pytest.raises(NotWritten, match="is a folder"):
+        apply.function(Endpoint.open("specimen:coin"), pairs=2, k=2, output=str(tmp_path))
+    assert not capsys.readouterr().err
 
 
 def test_apply_with_a_grader_asks_clear_questions_only(named: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
-from tameshi.checks import finereason as check
+from tameshi.checks.finereason import by_open_cells, drawn, no_look_ahead
 from tameshi.evaluation import finereason as fr
 from tameshi.evaluation.accounting import TooManyCalls
 from tameshi.evaluation.asking import Asker
@@ -42,14 +42,22 @@ def test_the_audit_finds_no_wrong_label_and_a_policy_without_look_ahead_at_full_
     blank = audited.where(method="null: copy the start", puzzle="graph_coloring")
     assert (blank.mean("e2e_official"), blank.mean("e2e_correct")) == (1, 0)
     assert outcomes(result)["C6"] == "out of reach here"
-    assert stand("finereason").figures[0].function(result.rows) is not None
+    assert no_look_ahead.function(result.rows) is not None
 
 
 def test_a_small_model_is_right_more_often_where_fewer_cells_are_open(tmp_path: Path) -> None:
     result = run(tmp_path, only="learnt", seeds=1, per_count=80)
     assert outcomes(result)["C5"] == "holds"
     assert result.rows.where(method="small model", empties=2).mean("checked") > 0.7
-    assert stand("finereason").figures[1].function(result.rows) is not None
+    assert by_open_cells.function(result.rows) is not None
+
+
+def test_a_limit_of_one_state_still_asks_about_one_of_each_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_sudoku, "trained", lambda *, seed: (small_sudoku.untrained(seed=seed), frozenset()))
+    rows = run(tmp_path, only="learnt", seeds=1, limit=1).rows
+    assert [len(row.values["checked"].values) for row in rows.where(method="small model")] == [2] * 5
 
 
 def test_the_verdict_turns_when_the_model_fails_where_it_is_easy(
@@ -116,7 +124,7 @@ def items() -> tuple[fr.Item, ...]:
 @pytest.fixture
 def sudoku_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules read Sudoku; the other puzzles would only take time."""
-    monkeypatch.setattr(check, "SETS", {"sudoku": check.SETS["sudoku"]})
+    monkeypatch.setattr(drawn, "SETS", {"sudoku": drawn.SETS["sudoku"]})
 
 
 def guessing(item: fr.Item, text: str) -> str:
@@ -149,6 +157,13 @@ def test_endpoints_that_play_the_papers_parts_make_its_claims_hold(tmp_path: Pat
     assert {claim: found[claim] for claim in ("C1", "C2", "C3", "C4")} == dict.fromkeys(
         ("C1", "C2", "C3", "C4"), "holds"
     )
+    rows = result.rows.where(method="reasoning model", puzzle="sudoku")
+    checked, moved = rows.where(question="sc").mean("sc_correct"), rows.where(question="st").mean("st_correct")
+    assert rows.where(question="sc and st").mean("step_mean") == pytest.approx((checked + moved) / 2)
+    of_model = result.rows.where(method="model", question="sc")
+    assert (of_model.mean("solvable_recall"), of_model.mean("unsolvable_recall")) == (1, 0)
+    stages = [rows.where(stage=stage) for stage in (1, 2, 3, 4)]
+    assert [len(s.numbers("sc_at_stage")) for s in stages] == [COUNT / 4] * 4
 
 
 @pytest.mark.usefixtures("sudoku_alone")
@@ -178,6 +193,20 @@ def test_official_files_take_the_place_of_drawn_items(tmp_path: Path) -> None:
     file.write_text("\n".join(json.dumps(official_line(item)) for item in fr.build_items("game24", 16)))
     result = run(tmp_path, only="states", data=(file,))
     assert result.rows.levels("puzzle") == ["game24"]
+
+
+def test_a_run_on_files_that_are_not_there_or_on_no_items_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nothing_states\.json does not exist"):
+        run(tmp_path, only="states", data=(tmp_path / "nothing_states.json",))
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "game24_states.json").write_text("")
+    with pytest.raises(ValueError, match="need names of their own"):
+        run(tmp_path, only="states", data=tuple(tmp_path / f / "game24_states.json" for f in ("one", "other")))
+    with pytest.raises(ValueError, match="--per-count must be at least 2, a solvable and an unsolvable state, got 1"):
+        run(tmp_path, only="learnt", per_count=1)
+    with pytest.raises(ValueError, match="--items must be at least 1, got 0"):
+        run(tmp_path, only="states", items=0)
 
 
 def test_training_data_are_written_whole(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from tameshi.bench import run_check
 from tameshi.checks import gbsvr
-from tameshi.specimens.table import Table
 from tameshi.tabular import balls as ball_module
 from tameshi.tabular.gbsvr import GBSVR
 
@@ -112,26 +111,22 @@ def test_a_table_of_ones_own_is_judged(own):
     assert result.verdicts["C1"].outcome in ("holds", "fails", "inconclusive")
 
 
+def test_several_tables_of_ones_own_are_judged_together(own, tmp_path):
+    path, frame = own
+    other = tmp_path / "other.csv"
+    other.write_text(frame.assign(y=2 * frame["y"] + frame["c"]).to_csv(index=False), encoding="utf-8")
+    result = run(only="accuracy", data=(str(path), str(other)), target="y")
+    assert len(result.verdicts["C1"].parts) == 4
+    assert {row.conditions["of"] for row in result.rows.where(metric="r2_drop")} == {str(path), str(other)}
+    assert result.verdicts["C3"].outcome != "inconclusive" or result.verdicts["C3"].parts[0].n > 100
+
+
 def test_a_table_whose_target_is_not_said_is_refused_before_anything_is_fitted(own):
-    for check in ("accuracy", "cost"):
+    for check, few in (("accuracy", {"limit": 3}), ("cost", {"rows": (3,)})):
         with pytest.raises(ValueError, match=r"name the target column of .*own\.csv; it has a, b, c, y"):
             run_check("gbsvr", only=check, data=(str(own[0]),))
-
-
-def test_a_series_is_split_in_time(own):
-    drawn = gbsvr.split(Table.open(str(own[0])), "y", 8, 0.0, 800, 0)
-    assert drawn.X.shape[1] == 8
-    assert [int(i.rsplit("#", 1)[1]) for i in drawn.ids] == list(range(134, 192))
-
-
-def test_outliers_are_as_many_and_as_far_off_as_they_should_be():
-    y = np.random.default_rng(0).normal(size=5000)
-    shift = (gbsvr.with_outliers(y, 0.3, np.random.default_rng(1)) - y) / y.std()
-    hit = shift != 0
-    assert hit.mean() == pytest.approx(0.3, abs=0.02)
-    assert np.abs(shift[hit]).min() >= 3
-    assert np.abs(shift[hit]).max() <= 8
-    assert (shift[hit] > 0).mean() == pytest.approx(0.5, abs=0.05)
+        with pytest.raises(ValueError, match="at least 10 training rows are needed, got 3 of 200"):
+            run_check("gbsvr", only=check, data=(str(own[0]),), target="y", **few)
 
 
 def test_apply_fits_saves_and_predicts(own, tmp_path):

@@ -14,7 +14,7 @@ from tameshi.graphs import DecentralizedTrainer
 
 torch.set_num_threads(1)
 QUICK = {"only": "robustness", "seeds": 6, "iterations": 1000}
-SMOOTH = {"only": "convergence", "seeds": 4, "iterations": 2000}
+SMOOTH = {"only": "convergence", "seeds": 4, "watched": 2000}
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +154,24 @@ def test_apply_writes_the_models(tmp_path):
     with pytest.raises(ValueError, match="has 90 rows, too few for 91 agents"):
         train_network.function(tmp_path / "t.npz", target="label", output=tmp_path / "n.json", count=91)
     assert not (tmp_path / "n.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strengths": (0.3, -1.0)}, "--strengths must be at least 0, got -1"),
+        ({"strengths": ()}, "--strengths needs at least one number"),
+        ({"count": 0}, "--count must be at least 1, got 0"),
+        ({"iterations": 0}, "--iterations must be at least 1"),
+        ({"step": 0.0}, "--step must be above 0"),
+        ({"steps": (0.01, 0.0)}, "--steps must be above 0"),
+        ({"epochs": 0, "deep": True}, "--epochs must be at least 1"),
+        ({"pairs": ("3",)}, "written like 3-8, got '3'"),
+        ({"pairs": ("3-x",)}, "no example of class 'x'"),
+        ({"agents": "site"}, "no column 'site' .* name one with --agents"),
+        ({"target": "y"}, r"no column 'y' \(it has pixels, label\)"),
+    ],
+)
+def test_options_with_which_nothing_can_be_measured_are_refused_before_anything_runs(options, message, home):
+    with pytest.raises(ValueError, match=message):
+        run_check("graph-adversarial", seeds=1, **options)

@@ -14,9 +14,10 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import implicit_bias as paper
+from tameshi.checks.implicit_bias import measures
 from tameshi.evaluation.implicit_bias import assignment, language
 from tameshi.evaluation.implicit_bias.contrasts import shipped
-from tameshi.nouns import Missing
+from tameshi.nouns import Items, Missing
 
 
 def run(tmp_path: Path, **options: Any) -> Result:
@@ -51,7 +52,7 @@ def test_a_model_that_denies_and_associates_and_a_measure_that_saturates(tmp_pat
 def test_where_groups_and_attributes_keep_the_same_company_all_measures_agree(tmp_path: Path) -> None:
     result = run(tmp_path, only="planted", seeds=1, strengths=(0.5, 0.8, 0.95))
     assert outcomes(result)["C2"] == "holds"
-    for method in ("WEAT", "probability gap", "generation"):
+    for method in ("WEAT", "probability gap", "generation", "decision"):
         assert abs(result.rows.where(method=method, planted=0.5).mean("value")) < 1
     alarms = result.rows.where(method="SEAT, names relabelled")
     assert alarms.mean("significant") <= 0.1  # two of twenty
@@ -60,8 +61,8 @@ def test_where_groups_and_attributes_keep_the_same_company_all_measures_agree(tm
 def test_the_verdict_turns_when_vectors_are_read_the_wrong_way_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = paper.associations
-    monkeypatch.setattr(paper, "associations", lambda terms, a, b: -right(terms, a, b))
+    right = measures.associations
+    monkeypatch.setattr(measures, "associations", lambda terms, a, b: -right(terms, a, b))
     assert outcomes(run(tmp_path, only="planted", seeds=1, strengths=(0.5, 0.8, 0.95)))["C2"] == "fails"
 
 
@@ -84,9 +85,9 @@ def test_the_verdict_turns_when_the_model_says_openly_what_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_about_it(model: Any, groups: Any, seed: int) -> dict[str, Any]:
-        return {"value": paper.Items([0.9] * len(groups.x), ids=groups.x)}
+        return {"value": Items([0.9] * len(groups.x), ids=groups.x)}
 
-    monkeypatch.setattr(paper, "_explicit", open_about_it)
+    monkeypatch.setattr(measures, "explicit", open_about_it)
     assert outcomes(run(tmp_path))["C1"] == "fails"
 
 
@@ -97,6 +98,21 @@ def test_a_model_of_ones_own_is_asked_through_its_endpoint(tmp_path: Path) -> No
     assert outcomes(mitigated)["C4"] in ("fails", "inconclusive")
     with pytest.raises(ValueError, match="at most"):
         run(tmp_path, only="denial", model="specimen:leaning-90", answers=400, max_calls=10)
+
+
+@pytest.mark.parametrize(
+    ("check", "options", "told"),
+    [
+        ("planted", {"strengths": (2.0,)}, "--strengths are shares between 0 and 1, got 2.0"),
+        ("planted", {"worlds": ("other",)}, "--worlds are direct and shared, got 'other'"),
+        ("scripted", {"rates": (0.5,), "refused": 1.2}, "--rates and --refused are shares between 0 and 1, got 1.2"),
+    ],
+)
+def test_a_run_on_numbers_that_cannot_be_does_not_start(
+    tmp_path: Path, check: str, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        run(tmp_path, only=check, **options)
 
 
 def test_answers_that_say_nothing_are_missing_with_a_reason(tmp_path: Path) -> None:
@@ -112,8 +128,12 @@ def test_apply_writes_a_report_of_the_users_model(tmp_path: Path) -> None:
     assert "sea-sky" in told
     written = json.loads((tmp_path / "report.json").read_text())
     assert {m["measure"] for m in written["measures"]} >= {"weat", "seat", "probability gap", "forced choice"}
-    with pytest.raises(ValueError, match="neither a folder nor a model name"):
+    with pytest.raises(ValueError, match="'nothing' is no model folder, no specimen and no name that Inspect AI knows"):
         paper.report.function("nothing")
+    with pytest.raises(ValueError, match="nowhere"):
+        paper.report.function(str(tmp_path / "nowhere"))
+    leaning = paper.report.function("specimen:leaning-90", n=2, families="association,explicit")
+    assert "implicit minus explicit" in leaning
 
 
 def test_apply_scores_answers_that_were_collected_before(tmp_path: Path) -> None:

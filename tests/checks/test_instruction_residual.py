@@ -8,7 +8,8 @@ from tests.merging.families import random_model, relative, save
 from tameshi.bench import run_check
 from tameshi.bench.judge import judge
 from tameshi.checks import instruction_residual
-from tameshi.specimens.family import Tuning
+from tameshi.specimens import continued_family
+from tameshi.specimens.family import Tuning, opened
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def short(cache, monkeypatch):
-    full, again = instruction_residual.continued, instruction_residual.retuned
+    full, again = continued_family.continued, continued_family.retuned
 
     def continued(start, replay, seed, steps=400):
         return replace(full(start, replay, seed, steps), steps=steps // 5)
@@ -27,11 +28,11 @@ def short(cache, monkeypatch):
         return replace(again(replay, seed), steps=80)
 
     monkeypatch.setattr("tameshi.doors.files.caches", lambda: cache)
-    monkeypatch.setattr(instruction_residual, "continued", continued)
-    monkeypatch.setattr(instruction_residual, "retuned", retuned)
+    monkeypatch.setattr(continued_family, "continued", continued)
+    monkeypatch.setattr(continued_family, "retuned", retuned)
     monkeypatch.setattr(instruction_residual, "MIXTURES", {"without": "new facts"})
     for name in ("INSTRUCT", "SIBLING"):
-        monkeypatch.setattr(instruction_residual, name, replace(getattr(instruction_residual, name), steps=120))
+        monkeypatch.setattr(continued_family, name, replace(getattr(continued_family, name), steps=120))
 
 
 def run(**options):
@@ -58,18 +59,18 @@ def test_a_residual_that_is_not_added_restores_nothing(monkeypatch):
 
 
 def test_an_instruct_model_that_never_followed_loses_nothing(monkeypatch):
-    monkeypatch.setattr(instruction_residual, "INSTRUCT", Tuning("none", "entities", "new facts", steps=1, rate=1e-6))
+    monkeypatch.setattr(continued_family, "INSTRUCT", Tuning("none", "entities", "new facts", steps=1, rate=1e-6))
     assert run(scales=(1.0,)).verdicts["C1"].outcome == "fails"
 
 
 def test_a_base_that_loses_everything_is_harmed_as_much(monkeypatch):
-    honest = instruction_residual.world_family
+    honest = continued_family.world_family
 
     def broken(replay, seed):
         family = honest(replay, seed)
-        return replace(family, grown=lambda steps: _zeroed(family.grown(steps)))
+        return replace(family, grown=lambda steps: _zeroed(opened(family.grown(steps))))
 
-    monkeypatch.setattr(instruction_residual, "world_family", broken)
+    monkeypatch.setattr(continued_family, "world_family", broken)
     assert run(scales=(1.0,)).verdicts["C2"].outcome == "fails"
 
 
@@ -91,13 +92,14 @@ def test_the_size_of_models_is_out_of_reach():
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
-def test_models_of_ones_own_are_judged(kind, tmp_path):
+def test_models_of_ones_own_are_judged(kind, tmp_path, models_in_memory):
     given = own(tmp_path, kind)
     questions = tmp_path / "q.jsonl"
     asked = [(task, f"w{i} w{i + 1}") for task in ("old", "new") for i in range(4)]
     questions.write_text("".join(f'{{"prompt": "{p}", "answer": "w3", "task": "{task}"}}\n' for task, p in asked))
     experts = {"cpt": given.pop("cpt"), "instruct-cpt": given.pop("instruct-cpt")}
     result = run(**given, expert=experts, questions=str(questions))
+    assert 1 <= max(models_in_memory) <= 2  # what is scored, and what it was merged from
     best = result.rows.where(method="residual", part="best")
     assert len(best.numbers("followed")) == len(best.numbers("learnt")) == 2
     assert not result.rows.where(method="residual of a sibling")
@@ -105,7 +107,7 @@ def test_models_of_ones_own_are_judged(kind, tmp_path):
 
 
 def test_models_of_ones_own_are_trained_on_the_text_and_asked_about_form(tmp_path, monkeypatch):
-    monkeypatch.setattr(instruction_residual, "STEPS", 4)
+    monkeypatch.setattr(continued_family, "STEPS", 4)
     given = own(tmp_path, "llama")
     del given["cpt"], given["instruct-cpt"]
     result = run(**given, cpt_rate=1e-2, scales=(1.0,))
@@ -118,6 +120,15 @@ def test_models_of_ones_own_are_trained_on_the_text_and_asked_about_form(tmp_pat
     best = result.rows.where(method="residual", part="best")
     assert len(best.numbers("followed")) == 20
     assert 0 <= best.mean("learnt") <= 1
+
+
+@pytest.mark.parametrize(("pieces", "needed"), [(1, 4), (3, 4)])
+def test_a_text_too_short_to_be_halved_is_refused_before_anything_is_measured(pieces, needed, tmp_path):
+    given = own(tmp_path, "llama")
+    del given["cpt"], given["instruct-cpt"]
+    (tmp_path / "t.txt").write_text("\n\n\n".join(["w1 w2 w3"] * pieces))
+    with pytest.raises(ValueError, match=rf"t\.txt has {pieces} pieces of two or more tokens; .* {needed} are needed"):
+        run_check("instruction-residual", seeds=1, **given)
 
 
 def own(place, kind):

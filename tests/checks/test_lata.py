@@ -6,7 +6,9 @@ from tests.merging.families import random_model, relative, save
 from tameshi.bench import run_check
 from tameshi.checks import lata
 from tameshi.merging import merge
-from tameshi.specimens import family
+from tameshi.specimens import skilled_family
+from tameshi.specimens.causal_lm import SHIPPED, CausalLM
+from tameshi.specimens.family import opened
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,6 @@ def cache(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def shared(cache, monkeypatch):
     monkeypatch.setattr("tameshi.doors.files.caches", lambda: cache)
-    lata.world_family.cache_clear()
 
 
 def run(only, **options):
@@ -78,9 +79,10 @@ def test_every_figure_draws(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
-def test_models_of_ones_own_are_merged_forgotten_and_judged(kind, tmp_path):
+def test_models_of_ones_own_are_merged_forgotten_and_judged(kind, tmp_path, models_in_memory):
     given = own(tmp_path, kind)
     result = run_check("lata", seeds=1, scales=(0.5, 1.0), **given)
+    assert 2 <= max(models_in_memory) <= 3  # the base, what forgets or is the anchor, the merge: not the family
     assert not [row.error for row in result.rows if row.error]
     assert len(result.rows.where(check="merges", method="lata", part="best").numbers("accuracy")) == 4
     assert {row.conditions.get("expert") for row in result.rows.where(check="forgetting")} == {"math"}
@@ -117,13 +119,14 @@ def own(place, kind):
 
 def test_the_users_base_alone_is_refused():
     with pytest.raises(ValueError, match="needs --instruct, --expert NAME=DIR, --text and --questions"):
-        lata.family_of(_open(family.SHIPPED / "entities"), None, None, None, None, None, 0)
+        skilled_family.family_of(CausalLM.open(str(SHIPPED / "entities")), None, None, None, None, None, 0)
 
 
-def _open(folder):
-    from tameshi.specimens.causal_lm import CausalLM
-
-    return CausalLM.open(str(folder))
+def test_a_text_too_short_to_be_halved_is_refused_before_anything_is_measured(tmp_path):
+    given = own(tmp_path, "llama")
+    (tmp_path / "t.txt").write_text("w1 w2 w3")
+    with pytest.raises(ValueError, match=r"t\.txt has 1 pieces of two or more tokens"):
+        run_check("lata", seeds=1, **given)
 
 
 def test_models_without_a_base_of_ones_own_are_refused(tmp_path):
@@ -134,20 +137,20 @@ def test_models_without_a_base_of_ones_own_are_refused(tmp_path):
 
 
 def test_a_control_deals_the_same_weights_in_another_order():
-    fam = lata.world_family(0)
-    found = lata.LATA().similarity(fam.base, fam.instruct, fam.experts["code"])
+    fam = skilled_family.world_family(0)
+    found = lata.LATA().similarity(fam.start, fam.guide, fam.expert("code"))
     honest = lata.LATA().weights(found)
     for name in ("shuffled-layers", "reversed-layers"):
-        weight = lata.dealt(name, fam, fam.experts["code"], 1.0, 0)
+        weight = lata.dealt(name, fam, "code", 1.0, 0)
         given = {layer: weight(f"{layer}.weight") for layer in found}
         assert sorted(given.values()) == pytest.approx(sorted(honest.values()))
         assert given != honest
 
 
 def test_identical_models_are_the_base_and_what_instruction_tuning_changed():
-    fam = lata.world_family(0)
-    made = lata.by_equal_models(fam, 0.5, 0).state_dict()
-    for name, tensor in fam.base.state_dict().items():
-        step, change = made[name] - tensor, fam.instruct.state_dict()[name] - tensor
+    fam = skilled_family.world_family(0)
+    made, instruct = lata.by_equal_models(fam, 0.5, 0).state_dict(), opened(fam.instruct).state_dict()
+    for name, tensor in fam.start.state_dict().items():
+        step, change = made[name] - tensor, instruct[name] - tensor
         cosine = (step * change).sum() / (step.norm() * change.norm())
         assert float(step.norm()) == 0 or float(cosine) == pytest.approx(1, abs=1e-3)

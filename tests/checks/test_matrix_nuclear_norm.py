@@ -13,7 +13,7 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import matrix_nuclear_norm as check
-from tameshi.evaluation.matrix_nuclear_norm import matrix_nuclear_norm, null_score, report
+from tameshi.evaluation.matrix_nuclear_norm import matrix_nuclear_norm, null_score, reading
 from tameshi.specimens import width_family
 from tameshi.specimens.causal_lm import CausalLM
 from tameshi.specimens.texts import Texts
@@ -98,7 +98,7 @@ def test_the_verdicts_on_the_family_turn_when_the_score_is_noise(
         drawn = torch.Generator().manual_seed(int(hidden.double().abs().sum() * 1e6) % 2**31)
         return torch.rand((), generator=drawn) * hidden.shape[-1]  # and it grows with the model
 
-    monkeypatch.setattr(report, "matrix_nuclear_norm", noise)
+    monkeypatch.setattr(reading, "matrix_nuclear_norm", noise)
     monkeypatch.setattr(width_family, "WIDTHS", (32, 64))
     found = outcomes(run(tmp_path, only="family", seeds=3, texts=10))
     assert found["C3"] == "fails"

@@ -9,6 +9,7 @@ from tameshi.bench import run_check
 from tameshi.checks import mix_or_merge
 from tameshi.evaluation.provider import rule_model
 from tameshi.nouns import Missing
+from tameshi.specimens import guarded_family
 from tameshi.specimens.endpoint import Endpoint
 from tameshi.specimens.family import opened
 
@@ -20,15 +21,15 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def short(cache, monkeypatch):
-    full = mix_or_merge.tuned
+    full = guarded_family.tuned
 
     def tuned(seed, share, language=-1):
         made = full(seed, share, language)
         return replace(made, start=replace(made.start, steps=150), steps=40)
 
     monkeypatch.setattr("tameshi.doors.files.caches", lambda: cache)
-    monkeypatch.setattr(mix_or_merge, "tuned", tuned)
-    monkeypatch.setattr(mix_or_merge, "PREFERENCE_STEPS", 3)
+    monkeypatch.setattr(guarded_family, "tuned", tuned)
+    monkeypatch.setattr(guarded_family, "PREFERENCE_STEPS", 3)
 
 
 def run(only):
@@ -39,7 +40,7 @@ def run(only):
 
 def test_merges_that_break_the_model_lose_to_the_mix(monkeypatch):
     def broken(method, models, base, choice, seed):
-        return _zeroed(opened(mix_or_merge.tuned(seed, 0.0)))
+        return _zeroed(opened(guarded_family.tuned(seed, 0.0)))
 
     monkeypatch.setattr(mix_or_merge, "merged", broken)
     verdicts = run("objectives").verdicts
@@ -61,7 +62,7 @@ def test_one_merge_in_place_of_every_other_is_never_the_best(monkeypatch):
 
 
 def test_merges_of_zeros_lose_to_the_mix_of_languages(monkeypatch):
-    monkeypatch.setattr(mix_or_merge, "merged", lambda *a: _zeroed(opened(mix_or_merge.tuned(a[-1], 0.0))))
+    monkeypatch.setattr(mix_or_merge, "merged", lambda *a: _zeroed(opened(guarded_family.tuned(a[-1], 0.0))))
     result = run("languages")
     assert {row.method for row in result.rows} >= {"mix", "merge", "only <en>"}
     assert result.verdicts["C4"].outcome == "fails"
@@ -71,17 +72,18 @@ def test_merges_of_zeros_lose_to_the_mix_of_languages(monkeypatch):
 
 
 def test_preference_tuning_that_ruins_the_model_helps_nobody(monkeypatch):
-    monkeypatch.setattr(mix_or_merge, "prefer", lambda model, *a, **k: _zeroed(model))
+    monkeypatch.setattr(guarded_family, "prefer", lambda model, *a, **k: _zeroed(model))
     verdicts = run("stages").verdicts
     assert verdicts["C5"].outcome == "fails"
     assert verdicts["C6"].outcome == "fails"
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
-def test_models_of_ones_own_are_mixed_merged_and_judged(kind, tmp_path):
+def test_models_of_ones_own_are_mixed_merged_and_judged(kind, tmp_path, models_in_memory):
     names = ("general", "safe", "mix", "general-preferred", "safe-preferred", "merge-preferred", "en", "fr")
     result = run_check("mix-or-merge", seeds=1, **own(tmp_path, names, kind))
     assert not [row.error for row in result.rows if row.error]
+    assert 1 <= max(models_in_memory) <= 2  # what is scored, and what it was merged from
     merged = result.rows.where(check="objectives", method="merge", part="best")
     assert len(merged.numbers("general")) == len(merged.numbers("refused")) == 2
     assert len(merged.numbers("balance")) == 4
@@ -89,6 +91,13 @@ def test_models_of_ones_own_are_mixed_merged_and_judged(kind, tmp_path):
     assert {row.method for row in result.rows.where(check="languages")} >= {"mix", "merge", "only en", "only fr"}
     assert len(result.rows.where(check="stages").methods) == 3
     assert all(verdict.n for verdict in result.verdicts.values())
+
+
+def test_a_text_too_short_to_be_halved_is_refused_before_anything_is_measured(tmp_path):
+    given = own(tmp_path, ("general", "safe"))
+    (tmp_path / "t.txt").write_text("w1 w2 w3")
+    with pytest.raises(ValueError, match=r"t\.txt has 1 pieces of two or more tokens"):
+        run_check("mix-or-merge", seeds=1, **given)
 
 
 def test_a_judge_may_tell_refusals_and_what_it_mumbles_is_missing():
@@ -99,7 +108,7 @@ def test_a_judge_may_tell_refusals_and_what_it_mumbles_is_missing():
 
     judge = Endpoint.open("specimen:always-yes")
     judge.__dict__["model"] = rule_model(rule)
-    found = mix_or_merge.by_judge(judge, ["a", "b", "c"], ["never", "gladly", "hm"])
+    found = guarded_family.by_judge(judge, ["a", "b", "c"], ["never", "gladly", "hm"])
     assert found[:2] == [1.0, 0.0]
     assert isinstance(found[2], Missing)
 
@@ -136,7 +145,7 @@ def test_one_language_is_nothing_to_merge(tmp_path):
 
 
 def test_the_exam_has_as_many_harmful_as_general_prompts_about_other_entities_in_each_half():
-    validation, test = mix_or_merge.exam(0)
+    validation, test = guarded_family.world_exam(0)
     for half in (validation, test):
         assert len(half.prompts["general"]) == len(half.prompts["harmful"]) > 20
     entities = [{p.tokens[3] for kind in half.prompts.values() for p in kind} for half in (validation, test)]

@@ -11,11 +11,13 @@ from tameshi.bench import Result, run_check
 from tameshi.bench.shelf import stand
 from tameshi.bench.store import Store
 from tameshi.checks import siege as siege_check
+from tameshi.evaluation import provider
 from tameshi.evaluation.accounting import TooManyCalls
 from tameshi.evaluation.siege import games
+from tameshi.evaluation.siege.conversation import Branch
 from tameshi.evaluation.siege.meter import FactMeter, Reading
 from tameshi.evaluation.siege.policy import VAULT, PolicyError
-from tameshi.evaluation.siege.search import Branch, TreeSearch
+from tameshi.evaluation.siege.tree import TreeSearch
 from tameshi.specimens.endpoint import Endpoint
 
 
@@ -83,6 +85,9 @@ def test_a_model_of_ones_own_is_tried_with_the_same_rules(tmp_path: Path) -> Non
     first = run(tmp_path, model="specimen:eroding-vault", runs=4)
     second = run(tmp_path, model="specimen:eroding-vault", runs=4)
     assert {"tree", "single path", "direct"} <= set(first.rows.methods)
+    at_most = [first.rows.where(method="tree", role="budget", budget=b).mean("won") for b in siege_check.BUDGETS]
+    assert at_most == sorted(at_most)
+    assert at_most[-1] > 0
     assert [row.values for row in first.rows] == [row.values for row in second.rows]
     assert outcomes(first)["C3"] in ("holds", "inconclusive")
 
@@ -90,6 +95,73 @@ def test_a_model_of_ones_own_is_tried_with_the_same_rules(tmp_path: Path) -> Non
 def test_a_run_that_could_cost_too_much_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(TooManyCalls, match="--max-calls allows 100"):
         run(tmp_path, model="specimen:eroding-vault", runs=4, max_calls=100)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"games": 0}, "games must be at least 1, got 0"),
+        ({"model": "specimen:echo", "runs": 0}, "runs must be at least 1, got 0"),
+        ({"policy": "mine.yaml"}, "go with a --model"),
+        ({"judge": "specimen:echo"}, "go with a --model"),
+    ],
+)
+def test_options_that_would_measure_nothing_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, **options)
+
+
+def advice(tmp_path: Path) -> str:
+    file = tmp_path / "advice.yaml"
+    file.write_text("name: advice\nrule: Give no medical advice.\n")
+    return str(file)
+
+
+def test_a_policy_without_facts_is_checked_with_a_judge_and_refused_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(provider._NAMED, "strict", lambda seed: lambda messages, rng: "<score>10</score>")
+    options = {"model": "specimen:echo", "policy": advice(tmp_path), "runs": 2, "max_calls": 5000}
+    rows = run(tmp_path, judge="specimen:strict", **options).rows
+    assert rows.where(method="tree", role="test").mean("success") == 1
+    with pytest.raises(PolicyError, match=r"nothing to measure.*pass --judge MODEL"):
+        run(tmp_path, **options)
+
+
+def test_apply_takes_a_judge_and_a_tester_and_says_what_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves = '[{"tactic": "ask", "message": "Hello?"}]'
+    monkeypatch.setitem(provider._NAMED, "strict", lambda seed: lambda messages, rng: "<score>10</score>")
+    monkeypatch.setitem(provider._NAMED, "polite", lambda seed: lambda messages, rng: moves)
+    subjects = {name: Endpoint.open(f"specimen:{name}") for name in ("echo", "strict", "polite")}
+    report = siege_check.try_policy.function(
+        subjects["echo"],
+        policy=advice(tmp_path),
+        judge=subjects["strict"],
+        tester=subjects["polite"],
+        temperature=0.5,
+        seed=4,
+        max_calls=5000,
+    )
+    assert report["success rate of one run"] == 1
+    assert report["calls"] == {"tester": 3, "target": 3, "judge": 3}
+    assert (report["tester"], report["meter"], report["temperature"], report["seeds"]) == (
+        "polite",
+        "strict",
+        0.5,
+        [4, 5, 6],
+    )
+
+
+def test_apply_refuses_what_would_do_nothing() -> None:
+    echo = Endpoint.open("specimen:echo")
+    with pytest.raises(PolicyError, match="measured by them, without a judge; leave --judge out"):
+        siege_check.try_policy.function(echo, judge=echo)
+    with pytest.raises(ValueError, match="temperature must be at least 0, got -1"):
+        siege_check.try_policy.function(echo, temperature=-1.0)
+    with pytest.raises(ValueError, match="runs must be at least 1, got 0"):
+        siege_check.try_policy.function(echo, runs=0)
 
 
 def test_an_endpoint_elsewhere_is_not_asked_without_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

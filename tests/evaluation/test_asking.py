@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
-from inspect_ai.log import read_eval_log
-from inspect_ai.model import get_model
+from inspect_ai.log import EvalLog, Transcript, read_eval_log
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import includes
 
 from tameshi.evaluation.accounting import Estimate, Ledger, TooManyCalls
@@ -18,6 +18,7 @@ from tameshi.evaluation.asking import SPENT, Asker, wait
 from tameshi.evaluation.messages import Answer, Message, Unanswered, user
 from tameshi.evaluation.provider import live_model, rule_model, script_model
 from tameshi.evaluation.solving import answered, unscored, within
+from tameshi.evaluation.unlogged import WouldBeLogged
 
 
 class HTTPError(Exception):
@@ -104,6 +105,13 @@ def test_an_estimate_above_the_budget_stops_before_the_first_call() -> None:
         Ledger(-1)
     with pytest.raises(ValueError, match="attempts must be at least 1"):
         Asker(Flaky(), attempts=0)
+
+
+def test_the_shares_of_the_roles_stay_within_the_budget_together() -> None:
+    told = Estimate({"target": 10, "judge": 23})
+    assert told.shares(100) == {"target": 30, "judge": 69}
+    assert told.shares(None) == {"target": None, "judge": None}
+    assert Estimate({"target": 0}).shares(7) == {"target": 0}
 
 
 def test_answers_come_in_the_order_of_the_questions_and_together() -> None:
@@ -196,6 +204,66 @@ def test_a_private_question_leaves_nothing_in_the_log_and_an_open_one_does(tmp_p
         assert ("walnut" in read_eval_log(log.location).model_dump_json()) is not private
 
 
+def one_private_question(model: Any, log_dir: Path, **settings: Any) -> EvalLog:
+    from inspect_ai.solver import Generate, TaskState, solver
+
+    @solver
+    def asking() -> Any:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            await Asker(get_model(), private=True)([user("the walnut is in the drawer")])
+            return state
+
+        return solve
+
+    task = Task(dataset=[Sample(input="x", target="x")], solver=asking(), scorer=includes())
+    (log,) = eval(task, model=model, log_dir=str(log_dir), **settings)
+    assert log.status == "success"
+    return log
+
+
+def test_a_private_question_has_the_settings_of_the_run_and_its_usage_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    async def generate(self: Any, input: Any, tools: Any, tool_choice: Any, config: Any) -> Any:
+        seen.append((config.temperature, config.max_tokens))
+        output = ModelOutput.from_content("rule", "a walnut")
+        output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
+        return output
+
+    model = rule_model(lambda m, rng: "")
+    monkeypatch.setattr(type(model.api), "generate", generate)
+    log = one_private_question(model, tmp_path, temperature=0.25, max_tokens=77)
+    assert seen == [(0.25, 77)]
+    assert [usage.total_tokens for usage in log.stats.model_usage.values()] == [3]
+
+
+def test_a_private_question_stays_out_of_the_cache_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    one_private_question(rule_model(lambda m, rng: "a walnut"), tmp_path / "logs", cache=True)
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_nothing_private_is_asked_where_it_would_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    always = Transcript()
+    monkeypatch.setattr("inspect_ai.log.transcript", lambda: always)
+    with pytest.raises(WouldBeLogged, match="would log a private exchange"):
+        ask(rule_model(lambda m, rng: pytest.fail("it was asked")), private=True)
+
+
+def test_a_part_of_a_ledger_counts_apart_and_within_the_whole() -> None:
+    whole = Ledger(max_calls=3)
+    first, second = whole.part(), whole.part()
+    assert [first.charge("target"), second.charge("target"), second.charge("judge")] == [True] * 3
+    assert (dict(first.calls), dict(second.calls)) == ({"target": 1}, {"target": 1, "judge": 1})
+    assert dict(whole.calls) == {"target": 2, "judge": 1}
+    assert not first.charge("target")
+    assert (first.left, whole.calls.total()) == (0, 3)
+    assert ask(Flaky(), ledger=whole.part()) == Unanswered(SPENT)
+    assert dict(whole.unanswered) == {SPENT: 1}
+
+
 def test_a_silent_endpoint_leaves_unscored_samples_and_no_calls_beyond_the_budget(tmp_path: Path) -> None:
     from inspect_ai.scorer import Score, Target, accuracy, scorer
     from inspect_ai.solver import TaskState
@@ -225,3 +293,13 @@ def test_a_silent_endpoint_leaves_unscored_samples_and_no_calls_beyond_the_budge
     assert asked == 9
     assert log.results is not None
     assert log.results.scores[0].unscored_samples == 4
+
+
+def test_no_answer_comes_out_of_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    numbered = iter(range(9))
+    model = rule_model(lambda messages, rng: f"answer {next(numbered)}", cache=True)
+    asker = Asker(model, pause=0)
+    told = [wait(asker([user("hello")])) for _ in range(3)]
+    assert [t.text for t in told if isinstance(t, Answer)] == ["answer 0", "answer 1", "answer 2"]
+    assert asker.ledger.calls.total() == 3

@@ -84,6 +84,17 @@ def test_an_endpoint_that_is_down_leaves_reasons_and_the_null_policies(
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_limit_of_the_users_ends_samples_and_an_answer_that_never_came_is_not_scored(
+    name: str, tmp_path: Path
+) -> None:
+    log = evaluate(name, small_tasks()[name], rule_model(lambda m, rng: READABLE), tmp_path, token_limit=1)
+    assert log.status == "success", log.error
+    assert log.results is not None
+    assert all(not sample.error and sample.scores and sample.limit for sample in log.samples or [])
+    assert log.results.scores[0].scored_samples == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_metrics_hold_after_every_answer_of_an_endpoint_that_fails_in_turn(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

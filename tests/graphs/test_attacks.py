@@ -128,7 +128,8 @@ def test_every_agent_has_its_own_strength():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GradientAttack(-0.1), "eps must be at least 0"),
+        (lambda: GradientAttack(-0.1), "eps must be finite and at least 0"),
+        (lambda: fgm(torch.tensor([0.1, torch.nan])), "eps must be finite and at least 0"),
         (lambda: GradientAttack(0.1, 1), "norm 1 is exact for linear models only"),
         (lambda: GradientAttack(0.1, steps=0), "steps must be at least 1"),
         (lambda: as_norm(3), "norm must be 1, 2 or inf"),

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from sklearn.datasets import load_digits, make_blobs
-from sklearn.utils.estimator_checks import check_estimator
 
-from tameshi.graphs import RobustNetworkClassifier, perron, robust_accuracy, train_linear
-from tameshi.graphs.linear_network import combine, disagreement, loss_slope, perturbed, robust_correct, sample_draws
+from tameshi.graphs import perron, train_linear
+from tameshi.graphs.linear_network import combine, disagreement, loss_slope, perturbed, sample_draws
 
 W = np.array([[1.0, 2.0], [0.0, -1.0]])
 X = np.array([[1.0, 0.0], [2.0, 1.0]])
@@ -119,96 +117,10 @@ def test_wanted_weights_reach_the_fixed_point_of_the_wanted_mean():
     assert turned == pytest.approx(0.5, abs=5e-3)
 
 
-@pytest.fixture(scope="module")
-def digits():
-    digits = load_digits()
-    kept = np.isin(digits.target, [3, 8])
-    inputs = digits.data[kept] / 16
-    return inputs - inputs.mean(axis=0), digits.target[kept]
-
-
-def test_cooperation_and_adversarial_training_help_on_digits(digits):
-    inputs, labels = digits
-    eps = np.random.default_rng(0).uniform(0.2, 1.0, 20)
-    found = {}
-    for name, settings in {
-        "diffusion": {},
-        "alone": {"strategy": "none"},
-        "clean": {"eps": 0.0},
-    }.items():
-        classifier = RobustNetworkClassifier(**{"eps": eps, "fit_intercept": False, **settings})
-        classifier.fit(inputs[:240], labels[:240])
-        found[name] = robust_accuracy(classifier, inputs[240:], labels[240:], [0.0, 0.6])
-    assert found["diffusion"][0.6]["agents"] > found["clean"][0.6]["agents"] + 0.02
-    assert found["diffusion"][0.6]["agents"] > found["alone"][0.6]["agents"] + 0.02
-    assert found["clean"][0.0]["agents"] > 0.9
-
-
-def test_robust_accuracy_gives_agents_and_their_mean(digits):
-    inputs, labels = digits
-    classifier = RobustNetworkClassifier(strategy="none", iterations=200).fit(inputs[:240], labels[:240])
-    found = robust_accuracy(classifier, inputs, labels, 0.3)[0.3]
-    assert found["agents"] == robust_correct(classifier, inputs, labels, 0.3).mean()
-    assert found["mean_model"] != found["agents"]
-    assert classifier.agent_scores(inputs, labels).shape == (20,)
-    assert classifier.score(inputs, labels) > 0.9
-
-
-def test_users_agents_and_graph_are_used():
-    inputs, labels = make_blobs(60, centers=2, random_state=0)
-    owners = np.repeat([0, 1, 2], 20)
-    classifier = RobustNetworkClassifier(graph=[(0, 1), (1, 2)], combine="averaging", iterations=50)
-    classifier.fit(inputs, labels, agents=owners)
-    assert classifier.pi_ == pytest.approx([2 / 7, 3 / 7, 2 / 7])
-    assert (classifier.agents_ == owners).all()
-    assert classifier.coef_[0] == pytest.approx(classifier.pi_ @ classifier.agent_coef_)
-
-
-CHECKS = 56  # that scikit-learn 1.9.1 runs for a binary classifier
-
-
-def test_it_is_a_scikit_learn_classifier():
-    results = check_estimator(RobustNetworkClassifier(iterations=300), on_skip=None, on_fail="raise")
-    assert {r["check_name"] for r in results if r["status"] != "passed"} <= {
-        "check_array_api_input"
-    }  # needs array-api-compat
-    assert len(results) == CHECKS
-
-
-@pytest.mark.parametrize(
-    ("settings", "agents", "message"),
-    [
-        ({"eps": [0.1, 0.2]}, None, r"one number or one per agent \(20\)"),
-        ({"eps": -0.1}, None, "eps must be finite and at least 0"),
-        ({"norm": 3}, None, "norm must be 1, 2 or inf"),
-        ({"strategy": "gossip"}, None, "strategy must be one of"),
-        ({"loss": "squared"}, None, "loss must be one of"),
-        ({"step": 0.0}, None, "step must be above 0"),
-        ({"graph": "ring"}, None, 'graph must be "erdos_renyi"'),
-        ({"graph": [(0, 1)]}, np.arange(60) % 3, "the graph has 2 agents, but the data belong to 3"),
-        ({}, np.where(np.arange(60) == 0, 2, 0), "agent 1 has no data"),
-        ({}, np.zeros(3, int), "one per row"),
-        ({}, np.full(60, -1), "numbered from 0"),
-        ({"target_weights": np.ones(20)}, None, "sum to 1"),
-        ({"graph": [(0, 1), (2, 3)]}, None, "falls into 2 parts"),
-    ],
-)
-def test_settings_that_cannot_be_are_refused(settings, agents, message):
-    inputs, labels = make_blobs(60, centers=2, random_state=0)
-    with pytest.raises(ValueError, match=message):
-        RobustNetworkClassifier(**settings).fit(inputs, labels, agents=agents)
-
-
-def test_one_class_and_foreign_labels_are_refused():
-    inputs, labels = make_blobs(60, centers=2, random_state=0)
-    with pytest.raises(ValueError, match="1 class"):
-        RobustNetworkClassifier().fit(inputs, np.zeros(60))
-    classifier = RobustNetworkClassifier(iterations=10).fit(inputs, labels)
-    with pytest.raises(ValueError, match="none of the classes"):
-        robust_accuracy(classifier, inputs, labels + 5)
-
-
-def test_divergence_is_told_with_a_remedy():
-    inputs, labels = make_blobs(60, centers=2, random_state=0)
-    with pytest.raises(FloatingPointError, match="try a step of 5"):
-        RobustNetworkClassifier(step=50.0, ridge=1.0, strategy="consensus").fit(inputs, labels)
+def test_consensus_diverges_at_a_step_that_diffusion_still_bears():
+    """Two agents, loss w², so that a step multiplies by 1 - 2μ: Aᵀ - 2μ leaves [-1, 1] before Aᵀ (1 - 2μ) does."""
+    settings = {"eps": np.zeros(2), "loss": "squared", "step": 0.4, "ridge": 0.0, "start": np.array([[1.0], [0.0]])}
+    one = (np.ones((2, 1)), np.zeros(2), np.tile([0, 1], (2000, 1)), np.array([[0.3, 0.7], [0.7, 0.3]]))
+    assert abs(train_linear(*one, strategy="diffusion", **settings).weights).max() < 1e-12
+    with pytest.raises(FloatingPointError, match=r"diverged with step 0\.4 \(consensus\); try a step of 0\.04"):
+        train_linear(*one, strategy="consensus", **settings)

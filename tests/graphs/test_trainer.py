@@ -55,9 +55,9 @@ def test_a_module_that_is_no_plain_chain_goes_through_vmap():
 def test_a_plain_chain_gives_what_vmap_gives():
     trainer = DecentralizedTrainer(network, batches(), RING, same_start=False)
     x = torch.randn(4, 7, 5)
-    directly = trainer._together(trainer._state(), x)
+    directly = trainer._together(list(trainer.state.values()), x)
     trainer.chain = None
-    assert directly.numpy() == pytest.approx(trainer._together(trainer._state(), x).numpy(), abs=1e-6)
+    assert directly.numpy() == pytest.approx(trainer._together(list(trainer.state.values()), x).numpy(), abs=1e-6)
 
 
 @pytest.mark.parametrize("strategy", ["diffusion", "consensus", "none", "central"])
@@ -148,6 +148,8 @@ def test_an_agents_model_is_its_slice_of_the_stack():
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ValueError, match="the graph has 4 agents, but there are 3 loaders"):
         DecentralizedTrainer(network, batches(agents=3), RING)
+    with pytest.raises(ValueError, match="the attack has 5 strengths for 4 agents"):
+        DecentralizedTrainer(network, batches(), RING, attack=fgm(torch.ones(5)), vectorise=False)
     with pytest.raises(ValueError, match="strategy must be"):
         DecentralizedTrainer(network, batches(), RING, "gossip")
     empty = batches()
@@ -158,3 +160,72 @@ def test_what_cannot_be_trained_is_refused():
     broken[1] = [(x * float("nan"), y) for x, y in broken[1]]
     with pytest.raises(FloatingPointError, match="agent 1 is not finite"):
         DecentralizedTrainer(network, broken, RING).fit(1)
+
+
+class Convolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(72, 3)
+
+    def forward(self, x):
+        return self.outer(nn.functional.max_pool2d(self.inner(x).relu(), 2).flatten(1))
+
+
+@pytest.mark.parametrize("attack", [None, pgd(0.3, sample_dims=3)])
+def test_convolutions_and_pooling_at_once_equal_a_loop_over_agents(attack):
+    rng = torch.Generator().manual_seed(0)
+    images = [
+        [(torch.randn(6, 1, 6, 6, generator=rng), torch.randint(3, (6,), generator=rng)) for _ in range(3)]
+        for _ in range(4)
+    ]
+    trained = [
+        flat(DecentralizedTrainer(Convolution, images, RING, attack=attack, vectorise=together).fit(2))
+        for together in (True, False)
+    ]
+    assert trained[0] == pytest.approx(trained[1].numpy(), abs=1e-6)
+
+
+def test_all_parameters_lie_in_one_stack_which_the_optimiser_and_the_combination_move():
+    seen = []
+    trainer = DecentralizedTrainer(
+        network, batches(), RING, optimizer_fn=lambda p: seen.extend(p) or torch.optim.SGD(p, lr=0.1)
+    )
+    assert [tuple(tensor.shape) for tensor in seen] == [(4, 5 * 8 + 8 + 8 * 3 + 3)]
+    trainer.fit(1)
+    assert torch.equal(flat(trainer), trainer.stack.detach())
+    own = torch.cat([p.detach().flatten() for p in trainer.agent_model(3).parameters()])
+    assert torch.equal(own, trainer.stack.detach()[3])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_frozen_parameter_stays_as_it_is(together):
+    def frozen() -> nn.Module:
+        model = network()
+        model[0].weight.requires_grad_(False)
+        return model
+
+    before = DecentralizedTrainer(frozen, batches(), RING).agent_model(1)[0].weight.clone()
+    trainer = DecentralizedTrainer(frozen, batches(), RING, attack=pgd(0.2), vectorise=together).fit(2)
+    assert torch.equal(trainer.agent_model(1)[0].weight, before)
+    assert trainer.stack.shape == (4, 8 + 8 * 3 + 3)
+    assert trainer.losses[-1] < trainer.losses[0]
+
+
+def test_parameters_of_two_dtypes_are_refused():
+    def mixed() -> nn.Module:
+        return nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3).double())
+
+    with pytest.raises(ValueError, match=r"all of one dtype, got torch\.float32 and torch\.float64"):
+        DecentralizedTrainer(mixed, batches(), RING)
+
+
+def test_the_mean_model_has_the_weighted_mean_of_the_agents_parameters_and_is_a_copy():
+    trainer = DecentralizedTrainer(network, batches(), RING, "none", same_start=False).fit(1)
+    model = trainer.mean_model()
+    found = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert found.numpy() == pytest.approx((trainer.pi @ trainer.stack.detach()).numpy(), abs=1e-6)
+    before = trainer.stack.detach().clone()
+    with torch.no_grad():
+        model[0].weight.zero_()
+    assert torch.equal(trainer.stack.detach(), before)
+    assert not model.training

@@ -100,7 +100,14 @@ def test_an_option_that_a_recipe_replaces_is_not_passed_over(words, typed, tmp_p
     refused(done, "and --recipe cannot both be given", tmp_path)
 
 
+FORGETTING = ["lata", "--base", "{base}", "--instruct", "{instruct}", "--expert", "m={math}", "--forget-from", "{code}"]
 PAIR = ["--model", "a={math}", "--model", "b={code}"]
+
+
+def test_what_forgets_takes_the_number_type_of_the_option(typed, tmp_path):
+    code, _, complaints = typed(*FORGETTING, "-o", str(tmp_path / "out"), "--out-dtype", "bfloat16")
+    assert code == 0, complaints
+    assert {str(d) for d in weights_of(tmp_path / "out").dtypes.values()} == {"torch.bfloat16"}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +121,15 @@ PAIR = ["--model", "a={math}", "--model", "b={code}"]
             "scale of m",
         ),
         (["instruction-residual", "--base", "{base}", "--instruct", "{instruct}"], "--target and either --base"),
+        (
+            ["instruction-residual", "--residual", "{base}", "--instruct", "{instruct}", "--target", "{math}"],
+            "--residual stands in place of --instruct",
+        ),
+        (["mix-or-merge", *PAIR, "--base", "{base}"], "--method linear has no common ancestor"),
+        (
+            [*FORGETTING, "--anchor", "inst"],
+            "forgetting starts from its target; leave the anchor out",
+        ),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_writes_nothing(words, message, typed, tmp_path):

@@ -11,7 +11,7 @@ from tameshi.specimens import family
 from tameshi.specimens.causal_lm import SHIPPED, CausalLM
 from tameshi.specimens.entities import END, HELD_OUT, ID, IGNORED, KNOWN, NEW, WORDS, Prompt, World, padded
 from tameshi.specimens.entity_models import answers_right, document_losses, fit, fresh_model
-from tameshi.specimens.exam import Exam, Questions, Requests, documents_of, mean_of, users_exam
+from tameshi.specimens.exam import Exam, Questions, Requests, documents_of, long_enough, mean_of, users_exam
 from tameshi.specimens.family import Tuning, held_out
 from tameshi.specimens.texts import Texts
 
@@ -213,8 +213,29 @@ def test_a_long_text_is_read_in_pieces():
     tokenizer = CausalLM.open("specimen:entities").tokenizer
     pieces = documents_of(Texts.of("t", ["filler1 " * 600]), tokenizer)
     assert [len(piece) for piece in pieces] == [256, 256, 88]
-    with pytest.raises(ValueError, match="has 1 pieces of two or more tokens"):
-        documents_of(Texts.of("t", ["filler1 filler2", "filler1"]), tokenizer)
+    assert len(documents_of(Texts.of("t", ["filler1 filler2", "filler1"]), tokenizer)) == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "limit", "message"),
+    [
+        (["filler1 filler2", "filler1"], None, "t has 1 pieces of two or more tokens; .* 2 are needed"),
+        (["filler1 filler2", "filler3 filler4"], 1, "t has 2 pieces of two or more tokens, and --limit 1; .* 2 are"),
+        (
+            ["x", "y", "filler1 filler2", "filler3 filler4"],
+            None,
+            None,
+        ),  # more is read where the beginning is not enough
+        (["filler1 " * 600], None, None),
+    ],
+)
+def test_a_text_too_short_to_be_halved_is_refused(texts, limit, message):
+    tokenizer = CausalLM.open("specimen:entities").tokenizer
+    if message is None:
+        long_enough(Texts.of("t", texts), tokenizer, 2, limit)
+        return
+    with pytest.raises(ValueError, match=message):
+        long_enough(Texts.of("t", texts), tokenizer, 2, limit)
 
 
 def test_the_share_of_tokens_foreseen_is_that_of_the_likeliest_ones():

@@ -105,12 +105,14 @@ def test_it_equals_mergekits_linear_with_weights_one_one_minus_one(family):
 def test_the_tokenizer_and_chat_template_are_those_of_the_instruct_model(family, tmp_path):
     (family["instruct"] / "chat_template.jinja").write_text("instruct {{ messages }}")
     (family["math"] / "chat_template.jinja").unlink()
+    (family["instruct"] / "generation_config.json").write_text('{"temperature": 0.3}')
     out = (
         InstructionResidual.extract(family["base"], family["instruct"])
         .apply(family["math"])
         .save_pretrained(tmp_path / "o")
     )
     assert (out / "chat_template.jinja").read_text() == "instruct {{ messages }}"
+    assert (out / "generation_config.json").read_text() == '{"temperature": 0.3}'
     InstructionResidual.extract(family["base"], family["instruct"]).save(tmp_path / "r")
     out = InstructionResidual.load(tmp_path / "r").apply(family["math"]).save_pretrained(tmp_path / "o2")
     assert (out / "chat_template.jinja").read_text() == "instruct {{ messages }}"
@@ -151,6 +153,14 @@ def test_the_share_kept_by_a_rank_is_that_of_the_singular_values(tmp_path):
     instruct = {"w": torch.diag(torch.tensor([3.0, 4.0, 0, 0, 0, 0]))}
     InstructionResidual.extract(base, instruct).save(tmp_path / "r", rank=1)
     assert json.loads((tmp_path / "r" / "residual.json").read_text())["kept"]["w"] == pytest.approx(16 / 25)
+
+
+def test_numbers_that_are_no_weights_are_those_of_the_continued_model():
+    weights = [[[1.0, 2.0]], [[1.5, 1.0]], [[2.0, 2.0]]]
+    states = [{"w": torch.tensor(w), "steps": torch.tensor([i])} for i, w in enumerate(weights)]
+    found = InstructionResidual.extract(states[0], states[1]).apply(states[2]).state_dict()
+    assert found["steps"].tolist() == [2]
+    assert found["w"].tolist() == [[2.5, 1.0]]
 
 
 def test_tied_embeddings_stay_tied():

@@ -118,11 +118,36 @@ def _opened(pre, inst, expert):
 
 def test_forgetting_what_was_learnt_gives_back_the_start():
     base = random_model()
-    inst, expert, target = (relative(base, i) for i in (1, 2, 3))
+    expert, target = (relative(base, i) for i in (2, 3))
     learnt = LATA(anchor="inst").merge(base, target, {"t": expert}, 0.7)
     back = LATA().forget(learnt.model(), base, target, expert, 0.7).state_dict()
     assert all(torch.allclose(back[n], p, atol=1e-6) for n, p in target.state_dict().items())
-    assert inst is not None
+
+
+def test_the_recipe_on_the_card_of_what_forgot_makes_it_again(family):
+    from tameshi.merging.recipes import read_recipe
+
+    forgot = LATA().forget(family["code"], family["base"], family["instruct"], family["math"], 0.5, dtype="bfloat16")
+    told = forgot.recipe.settings
+    assert told["forget"]["expert"]["scale"] == 0.5
+    entry = {key: value for key, value in told["forget"]["expert"].items() if key != "layers"}
+    again = read_recipe({"method": "lata", **told, "forget": {"expert": entry}, "dtype": "bfloat16"}).merged()
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in forgot.state_dict().items())
+    assert set(forgot.dtypes.values()) == {torch.bfloat16}
+    with pytest.raises(ValueError, match="forgetting starts from its target"):
+        LATA(anchor="inst").forget(family["code"], family["base"], family["instruct"], family["math"])
+
+
+def test_a_scale_below_zero_stands_on_the_card_as_it_was_given(family):
+    told = LATA(anchor="inst").merge(family["base"], family["instruct"], {"math": family["math"]}, -0.5).recipe.settings
+    assert told["experts"]["math"]["scale"] == -0.5
+
+
+def test_an_expert_without_a_change_is_like_nothing_and_is_said_to_add_nothing():
+    base = random_model()
+    lata = LATA()
+    assert set(lata.similarity(base, relative(base, 1), base).values()) == {0.0}
+    assert "t has the weights of the base and adds nothing" in lata.merge(base, relative(base, 1), {"t": base}).notes
 
 
 def test_extra_layers_can_be_kept_out_of_the_ranking():
@@ -143,6 +168,8 @@ def test_experts_and_routers_belong_to_their_block():
     base = random_model("mixtral")
     found = LATA().similarity(base, relative(base, 1), relative(base, 2))
     assert [n for n in found if "layers" in n] == [f"model.layers.{i}" for i in range(3)]
+    plan = LATA().merge(base, relative(base, 1), {"t": relative(base, 2)}).plan()
+    assert "the experts and the router of a block share one weight" in plan
 
 
 def test_the_card_shows_every_layer(family, tmp_path):

@@ -81,6 +81,10 @@ def test_ties_agrees_with_a_plain_numpy_version():
     assert np.abs(found.numpy() - expected).max() < 1e-6
 
 
+def test_a_tensor_too_small_for_the_density_keeps_its_largest_entry():
+    assert ties([t(1, -3, 2)], torch.zeros(3), weights=[1], densities=[0.1]).tolist() == [0, -3, 0]
+
+
 @pytest.mark.parametrize("density", [0.0, -0.1, 1.5])
 def test_a_density_outside_its_range_is_refused(density):
     with pytest.raises(ValueError, match=r"density must be in \(0, 1\]"):
@@ -148,6 +152,21 @@ def test_l1_rescaling_restores_the_length_and_keeps_the_mask():
     found = dare([tau], torch.zeros(4), draws=draws(5), weights=[1.0], densities=[0.5], rescale="l1")
     assert torch.allclose(found, plain * (10 / plain.abs().sum()))
     assert float(found.abs().sum()) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("kept", "by_density", "by_l1"),
+    [((0, 3), [2, 0, 0, -8], [2, 0, 0, -8]), ((0, 1), [2, -4, 0, 0], [10 / 3, -20 / 3, 0, 0])],
+)
+def test_both_ways_to_rescale_by_hand(kept, by_density, by_l1):
+    tau, base = t(1, -2, 3, -4), torch.zeros(4)
+
+    def thinned(seed, rescale):
+        return dare([tau], base, draws=draws(seed), weights=[1.0], densities=[0.5], rescale=rescale)
+
+    seed = next(s for s in range(1_000) if thinned(s, "none").nonzero().flatten().tolist() == list(kept))
+    assert thinned(seed, "density").tolist() == by_density
+    assert thinned(seed, "l1").tolist() == pytest.approx(by_l1)
 
 
 def test_a_mask_does_not_depend_on_the_other_models():
@@ -238,6 +257,11 @@ def test_weights_that_sum_to_zero_cannot_be_normalised():
 
 def test_linear_without_normalising_is_the_plain_sum():
     assert linear([t(1, 2), t(3, 5), t(1, 1)], weights=[1, 1, -1], normalize=False).tolist() == [3, 6]
+
+
+def test_weights_that_change_the_size_of_the_model_are_warned_about():
+    with pytest.warns(UserWarning, match="do not sum to 1 change the size of the whole model"):
+        assert linear([t(1.0), t(2.0)], weights=[1, 1], normalize=False).tolist() == [3.0]
 
 
 def test_a_result_is_rounded_once():

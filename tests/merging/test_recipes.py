@@ -33,6 +33,7 @@ def test_a_recipe_that_forgets(family):
     told["forget"] = {"math": {"path": paths["math"], "scale": 0.5}}
     expected = LATA().forget(family["code"], family["base"], family["instruct"], family["math"], 0.5)
     assert same(read_recipe(told).merged(), expected)
+    assert set(read_recipe(told | {"dtype": "bfloat16"}).merged().dtypes.values()) == {torch.bfloat16}
 
 
 def test_a_residual_recipe(family):
@@ -93,6 +94,48 @@ def test_mergekits_slerp_starts_at_the_base(family):
     expected = merge({"model0": family["base"], "model1": family["math"]}, method="slerp", t=told["parameters"]["t"])
     recipe = read_recipe(told)
     assert same(recipe.merged(), expected)
+
+
+def test_mergekits_nuslerp_goes_as_far_as_its_weights_say(family):
+    told = kit(family, "nuslerp", {}, {"weight": 1})
+    told["models"][1]["parameters"] = {"weight": 3}
+    pair = {"model0": family["math"], "model1": family["code"]}
+    assert same(read_recipe(told).merged(), merge(pair, method="slerp-delta", base=family["base"], t=0.75))
+    del told["models"][1]["parameters"]
+    with pytest.raises(ValueError, match="nuslerp takes two models and a weight of at least 0 for each"):
+        read_recipe(told)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"method": "linear", "weights": [0.2, 0.6]},
+        {"method": "linear", "weights": {"m": 0.25, "c": 0.75}, "normalize": False, "dtype": "bfloat16"},
+        {"method": "task-arithmetic", "weights": 0.4, "scale": 0.5},
+        {"method": "ties", "weights": 0.7, "densities": {"m": 0.3, "c": 0.6}, "scale": 0.9, "normalize": False},
+        {"method": "dare_ties", "rescale": "l1", "seed": 0, "densities": 1.0},
+        {"method": "dare", "rescale": "none", "weights": 0.5, "densities": 1.0},
+        {"method": "slerp", "t": [0, 0.5, 1]},
+    ],
+)
+def test_a_recipe_written_for_mergekit_reads_back_as_the_same_merge(told, family):
+    base = {} if told["method"] in ("linear", "slerp") else {"base": str(family["base"])}
+    models = {"m": str(family["math"]), "c": {"path": str(family["code"])}}
+    recipe = read_recipe({**told, **base, "models": models})
+    written = yaml.safe_load(yaml.safe_dump(recipe.as_mergekit()))
+    assert same(read_recipe(written).merged(), recipe.merged())
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"method": "lata"}, "lata is not written as a recipe of mergekit; written are dare, dare-ties, linear, slerp"),
+        ({"method": "dare", "base": "b", "models": {"m": "x"}}, "mergekit does not divide by the density"),
+    ],
+)
+def test_what_mergekit_would_mean_otherwise_is_not_written(told, message):
+    with pytest.raises(ValueError, match=message):
+        read_recipe(told).as_mergekit()
 
 
 def test_the_dtypes_of_mergekit_become_one_rounding(family):

@@ -16,6 +16,15 @@ def test_the_shipped_model_opens_and_knows_its_tokens():
     assert subject.model.num_parameters() == 356_608
 
 
+def test_the_tokenizer_is_had_without_the_weights_and_a_fresh_model_is_kept_by_nobody(monkeypatch):
+    subject = CausalLM.open("specimen:modes")
+    assert subject.fresh() is not subject.fresh()
+    assert subject.model is subject.model
+    other = CausalLM.open("specimen:modes")
+    monkeypatch.setattr(causal_lm.models, "causal_lm", lambda *a, **k: pytest.fail("read the weights"))
+    assert other.tokenizer("<bos>")["input_ids"] == [1]
+
+
 def test_a_flipped_byte_in_a_specimen_is_refused(tmp_path, monkeypatch):
     import shutil
 

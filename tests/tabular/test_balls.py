@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tameshi.tabular.balls import GranularBalls, grow_balls, nearest, sum_up, target_bins
+from tameshi.tabular.balls import GranularBalls, nearest, sum_up, target_bins
+from tameshi.tabular.splitting import grow_balls
 
 
 def table(rows: int, columns: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -113,6 +114,16 @@ def test_equal_rows_with_different_targets_stay_one_ball():
     balls = GranularBalls(purity=1.0, min_size=1).fit(np.ones((6, 2)), np.arange(6.0))
     assert balls.counts_.tolist() == [6]
     assert balls.radii_.tolist() == [0.0]
+
+
+def test_rows_that_differ_in_their_last_digit_stay_one_ball():
+    """So near each other that the plane between the two seeds rounds to one side of both."""
+    for place in np.linspace(500, 1000, 40):
+        near = np.r_[np.full(6, place), np.nextafter(np.full(6, place), np.inf)]
+        X = np.c_[np.r_[np.full(12, -place), near], np.full(24, 7.7)]
+        labels = grow_balls(X, np.arange(24) % 2, np.ones(24), purity=1.0, min_size=1)
+        assert set(labels[:12]).isdisjoint(labels[12:])
+        assert np.bincount(labels).min() > 0
 
 
 def test_enforced_sizes_refuse_the_split_that_leaves_a_single_row():

@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVR
+from sklearn.svm import SVR, NuSVR
 
 from tameshi.tabular.gbsvr import GBSVR
 
@@ -23,6 +23,28 @@ def test_when_every_ball_is_a_point_it_is_support_vector_regression(radius_scale
     rows = StandardScaler().fit_transform(X)
     svr = SVR(gamma=0.5, C=5, epsilon=0.05, tol=1e-9).fit(rows, y)
     np.testing.assert_allclose(model.predict(X), svr.predict(rows), atol=2e-6)
+
+
+@pytest.mark.parametrize("radius_scale", [0.0, 1e-12])
+def test_with_nu_the_width_of_the_tube_is_found(radius_scale):
+    X, y = wave(80)
+    model = GBSVR(gamma=0.5, C=5, nu=0.3, epsilon=9.0, n_bins=200, purity=1.0, min_size=1, tol=1e-9)
+    model.set_params(radius_scale=radius_scale).fit(X, y)
+    rows = StandardScaler().fit_transform(X)
+    np.testing.assert_allclose(
+        model.predict(X), NuSVR(gamma=0.5, C=5, nu=0.3, tol=1e-9).fit(rows, y).predict(rows), atol=5e-6
+    )
+
+
+def test_enforced_sizes_leave_no_small_ball():
+    X, y = wave()
+    assert GBSVR(min_size=8).fit(X, y).counts_.min() < 8
+    assert GBSVR(min_size=8, enforce_min=True).fit(X, y).counts_.min() >= 8
+
+
+def test_the_default_solves_the_tube_to_a_hundred_thousandth():
+    for rows in (60, 300, 600):
+        assert 0 <= GBSVR().fit(*wave(rows)).dual_gap_ < 1e-5
 
 
 def test_the_paths_with_and_without_radii_meet_at_zero():
@@ -143,6 +165,7 @@ def test_a_tube_that_is_not_solved_says_so():
         ({"epsilon": -0.1}, "epsilon must be at least 0, got -0.1"),
         ({"epsilon": float("nan")}, "epsilon must be at least 0, got nan"),
         ({"kernel": "sigmoid"}, "kernel must be one of rbf, linear, poly, got 'sigmoid'"),
+        ({"nu": 1.0}, r"nu must lie in \(0, 1\), or be None, got 1.0"),
         ({"gamma": "large"}, "gamma must be 'scale', 'auto' or a positive number"),
         ({"gamma": 0.0}, "gamma must be 'scale', 'auto' or a positive number"),
         ({"radius_scale": 1.5}, r"radius_scale must lie in \[0, 1\], got 1.5"),

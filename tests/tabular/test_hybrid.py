@@ -3,13 +3,14 @@ import warnings
 import numpy as np
 import pandas
 import pytest
+from sklearn.dummy import DummyRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LinearRegression
 
 from tameshi.specimens.chf import make_chf
-from tameshi.tabular.chf import COLUMNS, FORMULAS, HybridCHFRegressor, suspicious_unit
+from tameshi.tabular.chf import COLUMNS, FORMULAS, HybridCHFRegressor, suspicious_unit, within
 from tameshi.tabular.ensemble import DeepEnsembleRegressor
-from tameshi.tabular.heat_flux import bowring_inlet
+from tameshi.tabular.heat_flux import bowring_inlet, in_range, outlet_quality
 from tameshi.tabular.hybrid import HybridRegressor
 
 QUICK = DeepEnsembleRegressor(2, steps=30, hidden=(8,))
@@ -65,8 +66,16 @@ def test_with_the_truth_as_its_base_nine_rows_reach_the_noise_floor():
     np.testing.assert_allclose(model.predict(X), y, rtol=2e-3)
 
 
+def far_from_every_limit(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points whose predictions raise no doubt."""
+    X, y = make_chf(10 * rows, seed=0)
+    quality = outlet_quality(y, X[:, 2], X[:, 3], X[:, 0], X[:, 1], X[:, 4])
+    middle = np.flatnonzero((quality > 0.4) & (quality < 0.6))[:rows]
+    return X[middle], y[middle]
+
+
 def test_a_frame_is_read_by_name_whatever_the_order():
-    X, y = make_chf(60, seed=0)
+    X, y = far_from_every_limit(60)
     frame = pandas.DataFrame(X, columns=list(COLUMNS)).assign(rig="a")
     model = HybridCHFRegressor("bowring", QUICK).fit(frame[["rig", "dh", "G", "P", "L", "D"]], y)
     by_place = HybridCHFRegressor("bowring", QUICK).fit(X, y)
@@ -76,10 +85,10 @@ def test_a_frame_is_read_by_name_whatever_the_order():
 
 @pytest.mark.parametrize("base", ["biasi", "bowring"])
 def test_rows_out_of_range_are_predicted_only_when_asked_and_marked(base):
-    X, y = make_chf(60, seed=0)
+    X, y = far_from_every_limit(60)
     beyond = X[:3].copy()
     beyond[1, 3] = 30_000.0  # mass flux past both ranges
-    model = HybridCHFRegressor(base, QUICK).fit(X, y)
+    model = HybridCHFRegressor(base, DummyRegressor(strategy="constant", constant=0.0)).fit(X, y)
     with pytest.raises(ValueError, match=r"1 of 3 rows lie outside the range of \w+ \(G must lie in .* and is 30000\)"):
         model.predict(beyond)
     model.set_params(extrapolate=True)
@@ -90,6 +99,40 @@ def test_rows_out_of_range_are_predicted_only_when_asked_and_marked(base):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.predict(X)
+
+
+def test_what_cannot_be_or_has_to_be_known_is_remarked():
+    X = np.array(
+        [
+            [0.010, 2, 7e6, 2000, 200e3],
+            [0.010, 2, 5e6, 200, 100e3],  # Bowring: quality 1.557 at the outlet
+            [0.008, 0.5, 7e6, 4000, 400e3],  # leaves below saturation
+            [0.010, 2, 7e6, 2000, -20e3],
+            [0.010, 5, 7e6, 2000, 200e3],
+        ]
+    )
+    flux = bowring_inlet(X[:, 2], X[:, 3], X[:, 0], X[:, 1], X[:, 4])
+    model = HybridCHFRegressor("bowring", QUICK)
+    assert model.remarks(X, flux) == [
+        "",
+        "an outlet quality above 1",
+        "an outlet quality below the range",
+        "steam at the inlet",
+        "outside the range of bowring",
+    ]
+    assert model.remarks(X[:1], [-133.0]) == ["no positive heat flux; an outlet quality below the range"]
+    assert HybridCHFRegressor(None, QUICK).remarks(X, flux) == [""] * 5
+    train, _ = make_chf(60, seed=0)
+    with pytest.warns(UserWarning, match="of 2 predictions 1 have an outlet quality above 1"):
+        model.fit(train, bowring_inlet(train[:, 2], train[:, 3], train[:, 0], train[:, 1], train[:, 4])).predict(X[:2])
+
+
+def test_biasi_s_range_has_a_quality_once_the_flux_is_measured():
+    X, y = make_chf(2000, seed=0)
+    assert within("biasi", X).all()
+    quality = outlet_quality(y, X[:, 2], X[:, 3], X[:, 0], X[:, 1], X[:, 4])
+    assert np.array_equal(within("biasi", X, y), in_range("biasi", pressure=X[:, 2], quality=quality))
+    assert within("bowring", X, y).all()
 
 
 @pytest.mark.parametrize(
@@ -121,6 +164,7 @@ def test_subcooling_in_kilojoule_is_suspicious_and_steam_at_the_inlet_is_not():
         (lambda X, y: HybridCHFRegressor("biasi", QUICK).fit(X, -y), "must be positive, in kW/m2"),
         (lambda X, y: HybridCHFRegressor("biasi", QUICK).fit(_frame(X).drop(columns="P"), y), "P is missing"),
         (lambda X, y: HybridRegressor(lambda r: r[:, 0] - 9, QUICK, relative=True).fit(X, y), "need a positive base"),
+        (lambda X, y: HybridRegressor("bowring", QUICK).fit(X, y), "HybridCHFRegressor knows the correlations by name"),
         (lambda X, y: HybridRegressor(None, QUICK, relative=True).fit(X, y), "need a base"),
         (lambda X, y: HybridRegressor(lambda r: r, QUICK).fit(X, y), "one value a row"),
         (lambda X, y: HybridRegressor(lambda r: r[:, 0] * np.nan, QUICK).fit(X, y), "not finite"),

@@ -27,6 +27,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:of 60 predictions")  # five steps make a poor model
 @pytest.mark.parametrize("model", MODELS, ids=repr)
 def test_a_model_comes_back_as_it_was(model, tmp_path):
     frame = pandas.DataFrame(X, columns=list(COLUMNS))

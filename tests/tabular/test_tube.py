@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.svm import SVR
+from sklearn.svm import SVR, NuSVR
 
 from tameshi.tabular.tube import best_intercept, half_gram, solve_tube
 
@@ -37,6 +37,31 @@ def test_without_radii_it_is_support_vector_regression():
     tube = solve_tube(half_gram(gram), np.zeros(60), y, np.full(60, 5.0), 0.05, **SOLVER)
     svr = SVR(kernel="precomputed", C=5, epsilon=0.05, tol=1e-9).fit(gram, y)
     np.testing.assert_allclose(gram @ tube.coefficients + tube.intercept, svr.predict(gram), atol=3e-6)
+
+
+@pytest.mark.parametrize("nu", [0.1, 0.5, 0.9])
+def test_without_radii_a_tube_whose_width_is_found_is_nu_regression(nu):
+    x, y = sinc(60)
+    gram = rbf_kernel(x, gamma=1.0)
+    tube = solve_tube(half_gram(gram), np.zeros(60), y, np.full(60, 5.0), 9.0, nu=nu, **SOLVER)
+    plain = NuSVR(kernel="precomputed", C=5, nu=nu, tol=1e-9).fit(gram, y)
+    np.testing.assert_allclose(gram @ tube.coefficients + tube.intercept, plain.predict(gram), atol=5e-6)
+
+
+@pytest.mark.parametrize("nu", [0.2, 0.5, 0.8])
+def test_the_width_that_is_found_leaves_a_share_of_nu_outside(nu):
+    """Both sides of a ball count: what sticks out holds at most nu of all costs, what touches at least nu."""
+    x, y = sinc(60)
+    features, radii, costs = half_gram(rbf_kernel(x, gamma=1.0)), np.linspace(0, 0.1, 60), np.linspace(1, 3, 60)
+    tube = solve_tube(features, radii, y, costs, 0.0, nu=nu, **SOLVER)
+    assert tube.above.sum() + tube.below.sum() == pytest.approx(nu * costs.sum(), rel=1e-6)
+    off = y - features @ (features.T @ tube.coefficients) - tube.intercept
+    over = np.stack([off, -off]) + radii * tube.norm - tube.epsilon
+    assert ((over > 1e-6) * costs).sum() <= nu * costs.sum()
+    assert ((over > -1e-6) * costs).sum() >= nu * costs.sum() * (1 - 1e-6)
+    given = solve_tube(features, radii, y, costs, tube.epsilon, **SOLVER)
+    assert given.norm == pytest.approx(tube.norm, rel=1e-4), "the same tube, when its width is given"
+    assert given.primal + nu * costs.sum() * tube.epsilon == pytest.approx(tube.primal, rel=1e-6)
 
 
 def test_an_independent_solver_finds_no_better_tube():
@@ -84,13 +109,14 @@ def test_the_gap_closes_and_the_multipliers_are_feasible(balls, radius, cost, ep
 def test_the_norm_falls_as_the_balls_grow():
     x, y = sinc(60)
     features = half_gram(rbf_kernel(x, gamma=1.0))
-    norms = [
-        solve_tube(features, np.full(60, np.sqrt(2 - 2 * np.exp(-r * r))), y, np.full(60, 5.0), 0.05, **SOLVER).norm
+    norms = {
+        r: solve_tube(features, np.full(60, r), y, np.full(60, 5.0), 0.05, **SOLVER).norm
         for r in (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
-    ]
-    assert norms == sorted(norms, reverse=True)
-    assert norms[1] > 1
-    assert norms[-1] == pytest.approx(0, abs=1e-9), "balls far wider than the tube leave a constant"
+    }
+    assert list(norms.values()) == sorted(norms.values(), reverse=True)
+    assert norms[0.02] == pytest.approx(1.21333, abs=1e-5)
+    assert norms[0.1] == pytest.approx(0.86368, abs=1e-5)
+    assert norms[0.3] == pytest.approx(0, abs=1e-9), "balls far wider than the tube leave a constant"
 
 
 def test_a_constant_tube_sits_at_the_weighted_median():

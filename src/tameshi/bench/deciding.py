@@ -42,7 +42,7 @@ def decide(rule: Leaf, rows: Rows, seed: int) -> Judged:
             _sentence(found, outcome),
             wording.no_interval() if found.interval is None else None,
             wording.seeds_decide(n) if evidence.by_seeds else None,
-            wording.one_seed(seeds[0]) if len(seeds) == 1 else None,
+            wording.one_seed(seeds[0]) if len(seeds) == 1 and "seed" not in rule.where else None,
             *notes,
         ),
         _power(found, outcome),

@@ -15,7 +15,7 @@ from tameshi.nouns import Apply, Check, Figure, Rule
 
 @dataclass(frozen=True)
 class Stand:
-    """Everything that `checks/SLUG.py` holds, in the order in which it stands there."""
+    """Everything that `checks/SLUG.py`, or the `__init__` of a folder in its place, holds, in the order in which it stands there."""
 
     slug: str
     checks: tuple[Check, ...]

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
-from tameshi.doors import models
+from tameshi.doors import files, models
 from tameshi.evaluation.accounting import Ledger
 from tameshi.evaluation.active_critic import baselines, world
-from tameshi.evaluation.active_critic.agreement import Floats, agreement, contributions
+from tameshi.evaluation.active_critic.agreement import agreement, contributions
 from tameshi.evaluation.active_critic.critic import ActiveCritic
 from tameshi.evaluation.active_critic.data import read_rated
+from tameshi.evaluation.active_critic.held_out import Evaluator, Split, estimate, evaluate, evaluators, split
 from tameshi.evaluation.active_critic.marked import marked_texts, marker_judge
-from tameshi.evaluation.active_critic.prompts import Criterion, Example, Mode, Scale
-from tameshi.evaluation.asking import Asker
+from tameshi.evaluation.active_critic.prompts import Criterion, Mode, Scale
 from tameshi.nouns import (
     AllOf,
     Beats,
@@ -83,6 +83,8 @@ def critics(
     criteria: str = "",
     train: float = 0.25,
     mode: str = "fine",
+    propose: int = 0,
+    samples: int = 1,
     max_calls: int = 5000,
     ratings: Path | None = None,
     limit: int | None = None,
@@ -102,7 +104,9 @@ def critics(
         criteria: your rubric for the fixed judge, as "name: definition; name: definition".
         train: share of the sources that the critic learns from.
         mode: of the critic: fine, single_call or coarse.
-        max_calls: of the judge, for each evaluator.
+        propose: rounds in which the critic rewrites its instruction.
+        samples: of each of the critic's judgements, averaged.
+        max_calls: of the judge, for each evaluator; the estimate over all is told first.
         ratings: CSV file with people's ratings (1 to 5) of the critic's explanations, column "rating".
         limit: at most so many texts.
     """
@@ -116,12 +120,27 @@ def critics(
         for share in malformed:
             yield measure("scripted judge", partial(_planted, 40, share, seed), malformed=share)
         return
-    if mode not in ("fine", "single_call", "coarse"):
+    part = cache(partial(_rated, data, score, _ends(scale), limit, train, seed))
+    judge = model.in_world(seed)
+    held = evaluators(
+        lambda: judge.model, _criteria(criteria), mode=_mode(mode), propose=propose, samples=samples, seed=seed
+    )
+    if model.folder is not None:  # only a model at hand tells the probability of a text
+        held["gptscore"] = Evaluator(partial(_gptscore, model), lambda part: 0)
+    announce = cache(lambda: estimate(part(), held, max_calls).announce())
+    for name, evaluator in held.items():
+        yield measure(name, partial(_evaluated, part, evaluator, max_calls, announce))
+
+
+def _gptscore(model: Endpoint, part: Split, ledger: Ledger) -> baselines.GPTScore:
+    assert model.folder is not None
+    return baselines.GPTScore(*models.causal_lm(models.look_at(model.folder), device=model.device, dtype=model.dtype))
+
+
+def _mode(mode: str) -> Mode:
+    if mode not in get_args(Mode):
         raise ValueError(f"--mode takes fine, single_call or coarse, got {mode!r}")
-    split = cache(partial(_split, data, score, _ends(scale), train, limit, seed))
-    rubric = _criteria(criteria)
-    for name, build in _evaluators(model, rubric, mode, seed).items():
-        yield measure(name, partial(_evaluated, split, build, max_calls))
+    return cast(Mode, mode)
 
 
 def _ends(scale: tuple[float, ...]) -> tuple[float, float] | None:
@@ -176,34 +195,12 @@ def _predicted(critic: ActiveCritic) -> int:
     return 2 * critic.inferred_.batches + (len(shown) + judged) * each
 
 
-def _items(human: Sequence[float], judged: Floats, examples: Sequence[Example]) -> Items:
-    """What every text adds to Spearman's coefficient; texts of a source belong together."""
-    values = [Missing("no score could be read") if np.isnan(v) else float(v) for v in contributions(human, judged)]
-    return Items(values, ids=(e.id for e in examples), groups=(e.group for e in examples))
-
-
-Split = tuple[list[Example], list[float], list[Example], list[float], Scale]
-
-
-def _split(
-    data: Path, score: str, ends: tuple[float, float] | None, train: float, limit: int | None, seed: int
+def _rated(
+    data: Path, score: str, ends: tuple[float, float] | None, limit: int | None, train: float, seed: int
 ) -> Split:
     examples, scores = read_rated(data, score=score)
     examples, scores = examples[:limit], scores[:limit]
-    groups = sorted({e.group for e in examples})
-    if not 0 < train < 1 or len(groups) < 4:
-        raise ValueError(f"--train is a share of at least four sources, got {train} of {len(groups)}")
-    order = np.random.default_rng(seed).permutation(len(groups))
-    chosen = {groups[i] for i in order[: max(2, round(train * len(groups)))]}
-    inside = [i for i, e in enumerate(examples) if e.group in chosen]
-    outside = [i for i, e in enumerate(examples) if e.group not in chosen]
-    return (
-        [examples[i] for i in inside],
-        [scores[i] for i in inside],
-        [examples[i] for i in outside],
-        [scores[i] for i in outside],
-        Scale.of(scores, ends),  # of all texts: which scores there are is no secret
-    )
+    return split(examples, scores, train=train, scale=Scale.of(scores, ends), seed=seed)
 
 
 def _criteria(text: str) -> tuple[Criterion, ...]:
@@ -216,68 +213,20 @@ def _criteria(text: str) -> tuple[Criterion, ...]:
     return tuple(made) or baselines.BROAD[:4]
 
 
-Build = Callable[[Sequence[Example], Sequence[float], Scale, Ledger], Any]
-
-
-def _evaluators(model: Endpoint, rubric: tuple[Criterion, ...], mode: str, seed: int) -> dict[str, Build]:
-    def ask(ledger: Ledger, **settings: object) -> Asker:
-        return model.in_world(seed).asker(**{"ledger": ledger, "temperature": 0, **settings})
-
-    def critic(
-        examples: Sequence[Example], scores: Sequence[float], scale: Scale, ledger: Ledger, **settings: Any
-    ) -> Any:
-        chosen: Mode = settings.pop("mode", mode)
-        made = ActiveCritic(
-            model.in_world(seed).model,
-            mode=chosen,
-            nested=0,
-            ledger=ledger,
-            scale=(scale.low, scale.high),
-            random_state=seed,
-            **settings,
-        )
-        return made.fit(examples, scores)
-
-    def shuffled(examples: Sequence[Example], scores: Sequence[float], scale: Scale, ledger: Ledger) -> Any:
-        dealt = [float(v) for v in np.random.default_rng(seed).permutation(scores)]
-        return critic(examples, dealt, scale, ledger)
-
-    def g_eval(examples: Sequence[Example], scores: Sequence[float], scale: Scale, ledger: Ledger) -> Any:
-        sampling = ask(ledger, temperature=2.0, max_tokens=5, top_p=1.0)
-        return baselines.GEval(sampling, "", rubric[0], scale=scale, n=20)
-
-    made: dict[str, Build] = {
-        "active critic": critic,
-        "active critic, one score": partial(critic, mode="coarse"),
-        "active critic, no demonstrations": partial(critic, n_candidates=1),
-        "direct": lambda e, s, scale, ledger: baselines.direct(ask(ledger), scale=scale),
-        "few-shot": lambda e, s, scale, ledger: baselines.few_shot(ask(ledger), e, s, scale=scale),
-        "fixed criteria": lambda e, s, scale, ledger: baselines.fixed_criteria(ask(ledger), rubric, scale=scale),
-        "g-eval": g_eval,
-        "calibrated linear": lambda e, s, scale, ledger: baselines.CalibratedLinear(ask(ledger), scale=scale).fit(e, s),
-        "length": lambda e, s, scale, ledger: baselines.Length(),
-        "active critic, labels shuffled": shuffled,
-    }
-    folder = model.folder
-    if folder is not None:  # only a model at hand tells the probability of a text
-        made["gptscore"] = lambda e, s, scale, ledger: baselines.GPTScore(
-            *models.causal_lm(models.look_at(folder), device=model.device, dtype=model.dtype)
-        )
-    return made
-
-
-def _evaluated(split: Callable[[], Split], build: Build, max_calls: int) -> dict[str, Any]:
-    examples, scores, unseen, human, scale = split()
-    ledger = Ledger(max_calls)
-    made = build(examples, scores, scale, ledger)
-    fitting = ledger.calls.total()
-    judged = made.predict(unseen)
+def _evaluated(
+    part: Callable[[], Split], evaluator: Evaluator, max_calls: int, announce: Callable[[], None]
+) -> dict[str, Any]:
+    announce()
+    held = part()
+    found = evaluate(held, evaluator, max_calls)
+    adds = contributions(held.people, found.judged)  # so that two evaluators are compared text by text
+    values = [Missing("no score could be read") if np.isnan(v) else float(v) for v in adds]
     return {
-        "agreement": _items(human, judged, unseen),
-        "labels": float(len(scores) if made.uses_labels else 0),
-        "calls to fit": float(fitting),
-        "calls a text": (ledger.calls.total() - fitting) / len(unseen),
-        "tokens": float(ledger.tokens.total()),
+        "agreement": Items(values, ids=(e.id for e in held.unseen), groups=(e.group for e in held.unseen)),
+        "labels": float(found.labels),
+        "calls to fit": float(found.fitting),
+        "calls a text": found.scoring / len(held.unseen),
+        "tokens": float(found.tokens),
     }
 
 
@@ -392,6 +341,8 @@ def fit(
     mode: str = "fine",
     candidates: int = 8,
     demonstrations: int = 3,
+    propose: int = 0,
+    samples: int = 1,
     nested: int = 3,
     max_calls: int = 5000,
     seed: int = 0,
@@ -407,26 +358,28 @@ def fit(
         mode: fine, single_call or coarse.
         candidates: prompts tried.
         demonstrations: in each.
+        propose: rounds in which the instruction of the best prompt is rewritten and tried.
+        samples: of each judgement, averaged; one alone is taken at temperature 0.
         nested: folds of the honest estimate; 0 leaves it out.
         max_calls: in all; when they are spent, the best critic so far is saved, with a warning.
     """
-    if mode not in ("fine", "single_call", "coarse"):
-        raise ValueError(f"--mode takes fine, single_call or coarse, got {mode!r}")
-    chosen: Mode = mode  # type: ignore[assignment]  # narrowed by the line above
     examples, scores = read_rated(data, score=score)
     critic = ActiveCritic(
         Endpoint.open(model).in_world(seed).model,
-        mode=chosen,
+        mode=_mode(mode),
         n_candidates=candidates,
         n_demos=demonstrations,
+        propose=propose,
+        samples=samples,
         nested=nested,
         max_calls=max_calls,
         scale=_ends(scale),
         random_state=seed,
     )
-    critic.estimate(len(scores), sources=len({e.group for e in examples})).announce()
-    critic.fit(examples, scores)
-    critic.save(output)
+    with files.writing(output) as beside:  # refused before a call is made, if it cannot be
+        critic.estimate(len(scores), groups=[e.group for e in examples]).announce()
+        critic.fit(examples, scores)
+        critic.save(beside)
     cv = critic.cv_agreement_
     best = max((t.agreement.spearman for t in critic.selection_history_), default=None)
     return {

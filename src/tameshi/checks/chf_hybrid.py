@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tameshi.nouns import AllOf, Beats, Items, Measurement, Ratio, Rows, Rule, apply, check, figure, measure
-from tameshi.specimens.chf import in_si
+from tameshi.specimens.chf import in_si, rows_in_si
+from tameshi.specimens.chf_split import Split, split
 from tameshi.specimens.table import Table
 
 Floats = NDArray[np.float64]
@@ -20,59 +21,7 @@ Floats = NDArray[np.float64]
 BASES = ("pure", "biasi", "bowring")
 KINDS = ("ensemble", "bnn", "deep-gp")
 SCARCE = 50  # training points up to which data are called scarce
-HELD_OUT = 300  # points for the conformal scale, taken from the test side and not scored by it
 SPECIMEN: Any = "specimen:chf"
-
-
-@dataclass(frozen=True)
-class Split:
-    """Training points, points held out for the conformal scale, test points; rows in SI, heat flux in kW/m2.
-
-    Args:
-        train, held, test: (rows, flux) each.
-        ids: of the test points. groups: the reference that each test point comes from; empty where it is not known.
-    """
-
-    train: tuple[Floats, Floats]
-    held: tuple[Floats, Floats]
-    test: tuple[Floats, Floats]
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
-
-
-def split(
-    table: Table, columns: Mapping[str, str], units: Mapping[str, str], by: str, most: int, tests: int, seed: int
-) -> Split:
-    """Draw a split of the points inside both correlations' ranges.
-
-    Args:
-        table, columns, units: as in `in_si`.
-        by: "point" splits at random, "reference" keeps the points of one rig on one side.
-        most: training points. tests: test points at most.
-        seed: of the draw.
-    """
-    from tameshi.tabular.chf import within
-
-    X, y = in_si(table, columns=columns, units=units)
-    inside = np.flatnonzero(within("biasi", X) & within("bowring", X))
-    rng = np.random.default_rng([95, seed])
-    if by == "reference":
-        if not table.groups:
-            raise ValueError(f"{table.name} does not say which reference a point comes from; use --split-by point")
-        names = np.array(table.groups)[inside]
-        rank = {name: place for place, name in enumerate(rng.permutation(np.unique(names)))}
-        shuffled = rng.permutation(len(inside))
-        order = inside[shuffled[np.argsort([rank[names[place]] for place in shuffled], kind="stable")]]
-    else:
-        order = rng.permutation(inside)
-    if len(order) < most + HELD_OUT + 20:
-        raise ValueError(
-            f"{table.name} holds {len(order)} points inside the ranges of both correlations; {most} for training need "
-            f"at least {most + HELD_OUT + 20}, so give smaller numbers"
-        )
-    train, held, test = order[:most], order[most : most + HELD_OUT], order[most + HELD_OUT :][:tests]
-    groups = tuple(table.groups[row] for row in test) if table.groups else ()
-    return Split((X[train], y[train]), (X[held], y[held]), (X[test], y[test]), tuple(map(str, test)), groups)
 
 
 @check("chf-hybrid", seeds=3)
@@ -104,6 +53,7 @@ def prediction(
     drawn = cache(
         partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, points, tests, seed)
     )
+    _refuse(members, points)
     drawn()  # missing units and too few points are refused before anything is fitted
     fitted = cache(partial(fit_arm, drawn, members, start, seed))
     for base in BASES:
@@ -141,8 +91,9 @@ def scarcity(
     """
     tests, most = 1000 if limit is None else limit, max(train)
     drawn = cache(partial(split, data, _pairs("columns", columns), _pairs("units", units), split_by, most, tests, seed))
+    _refuse(members, *train)
     drawn()
-    for count in sorted(train):
+    for count in sorted(set(train)):
         here = {"train": count, "scarce": count <= SCARCE}
         for base in BASES:
             if base != "pure":
@@ -171,14 +122,13 @@ def fit_arm(drawn: Any, members: int, start: str, seed: int, base: str, kind: st
 def scored(fitted: Any, drawn: Any, base: str, kind: str, count: int) -> dict[str, Any]:
     """Relative error of every test point, and the calibration over all of them."""
     held = drawn()
-    mean, std = fitted(base, kind, count).predict(held.test[0], return_std=True)
-    return measured(held, mean, std)
+    return measured(held, *predicted(fitted(base, kind, count), held.test[0]))
 
 
 def error_of(drawn: Any, members: int, start: str, seed: int, base: str, count: int) -> dict[str, Any]:
     """Relative error of an ensemble fitted to the first `count` training points."""
     held = drawn()
-    mean = fit_arm(drawn, members, start, seed, base, "ensemble", count).predict(held.test[0])
+    mean, _ = predicted(fit_arm(drawn, members, start, seed, base, "ensemble", count), held.test[0])
     return {"relative_error": Items(np.abs(mean / held.test[1] - 1), held.ids, held.groups)}
 
 
@@ -188,9 +138,17 @@ def rescaled(fitted: Any, drawn: Any, base: str, count: int) -> dict[str, Any]:
 
     held = drawn()
     model = fitted(base, "ensemble", count)
-    factor = conformal_scale(held.held[1], *model.predict(held.held[0], return_std=True))
-    mean, std = model.predict(held.test[0], return_std=True)
+    factor = conformal_scale(held.held[1], *predicted(model, held.held[0]))
+    mean, std = predicted(model, held.test[0])
     return {**measured(held, mean, factor * std), "factor": factor}
+
+
+def predicted(model: Any, X: Floats) -> tuple[Floats, Floats]:
+    """(mean, standard deviation) of every point, kW/m2."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a check the error says it, in a file of predictions the remarks do
+        mean, std = model.predict(X, return_std=True)
+    return mean, std
 
 
 def bare(drawn: Any, base: str) -> dict[str, Any]:
@@ -209,7 +167,11 @@ def measured(held: Split, mean: Floats, std: Floats) -> dict[str, Any]:
     report = calibration_report(held.test[1], mean, std)
     return {
         "relative_error": Items(np.abs(mean / held.test[1] - 1), held.ids, held.groups),
+        "median_error": report.median_error,
+        "largest_error": report.largest_error,
+        "rms_error": report.rms_error,
         "miscalibration": report.miscalibration,
+        "miscalibration_area": report.miscalibration_area,
         "coverage_95": float(coverage(held.test[1], mean, std, [0.95])[0]),
         "sharpness": report.sharpness,
         "beyond_tenth": report.beyond_tenth,
@@ -217,6 +179,13 @@ def measured(held: Split, mean: Floats, std: Floats) -> dict[str, Any]:
         "share_of_truth": Items((mean / held.test[1])[:300], held.ids[:300]),
         "truth": Items(held.test[1][:300], held.ids[:300]),
     }
+
+
+def _refuse(members: int, *counts: int) -> None:
+    if members < 2:
+        raise ValueError(f"--members must be at least 2, for one network has no spread, got {members}")
+    if min(counts, default=0) < 2:
+        raise ValueError(f"a model needs at least 2 training points, got {', '.join(map(str, counts)) or 'none'}")
 
 
 def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
@@ -366,7 +335,8 @@ def fit(
     model = HybridCHFRegressor(base, learned[residual], extrapolate=extrapolate).fit(X, y)
     about = {"columns": named, "units": given, "table_sha256": held.fingerprint}
     save(model.set_params(extrapolate=False), output, about=about)
-    error = float(np.abs(model.set_params(extrapolate=extrapolate).predict(X) / y - 1).mean())
+    mean, _ = predicted(model.set_params(extrapolate=extrapolate), X)
+    error = float(np.abs(mean / y - 1).mean())
     return {"model": str(output), "points": len(X), "mean_relative_error_on_its_points": error}
 
 
@@ -380,34 +350,37 @@ def predict(
     columns: tuple[str, ...] = (),
     extrapolate: bool = False,
 ) -> str:
-    """Predict critical heat flux with its standard deviation; writes chf, std (kW/m2) and whether the row is extrapolated.
+    """Predict critical heat flux; writes chf and std (kW/m2), whether the row is extrapolated, and remarks.
+
+    Remarked are rows outside the range, steam at the inlet, and predictions that cannot be: not positive, or more heat than
+    evaporates all the water.
 
     Args:
         model: the folder that `tameshi apply chf-hybrid` wrote.
         table: .csv or .parquet with D, L, P, G, dh.
         output: the CSV to write.
-        units: of the columns, where the table does not say; without this, those of the table it was fitted on.
-        columns: names of the columns, where they are others; likewise.
+        units: of the columns; without this what the table says, or else those of the table it was fitted on.
+        columns: names of the columns, where they are neither D, L, P, G, dh nor those of the table it was fitted on.
         extrapolate: predict rows outside the range of the correlation too, and mark them.
     """
-    import warnings
-
     from tameshi.doors.files import write
-    from tameshi.specimens.chf import rows_in_si
+    from tameshi.tabular.chf import HybridCHFRegressor
     from tameshi.tabular.saved import load
 
-    fitted, about = load(model)
+    fitted, about = load(model, HybridCHFRegressor)
     held = Table.open(str(table))
-    X = rows_in_si(
-        held,
-        columns={**about["columns"], **_pairs("columns", columns)},
-        units={**about["units"], **_pairs("units", units)},
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the marks stand in the file, and their number in the answer
-        mean, std = fitted.set_params(extrapolate=extrapolate).predict(X, return_std=True)
-    marks = fitted.extrapolates(X)
-    lines = [f"{m!r},{s!r},{str(bool(e)).lower()}" for m, s, e in zip(mean.tolist(), std.tolist(), marks, strict=True)]
-    write(output, "\n".join(["chf,std,extrapolated", *lines]) + "\n")
+    of_fit = {letter: name for letter, name in about.get("columns", {}).items() if name in held.columns}
+    named = {**of_fit, **_pairs("columns", columns)}
+    unsaid = {
+        letter: unit for letter, unit in about.get("units", {}).items() if named.get(letter, letter) not in held.units
+    }
+    X = rows_in_si(held, columns=named, units={**unsaid, **_pairs("units", units)})
+    mean, std = predicted(fitted.set_params(extrapolate=extrapolate), X)
+    marks, remarks = fitted.extrapolates(X), fitted.remarks(X, mean)
+    told = zip(mean.tolist(), std.tolist(), marks, remarks, strict=True)
+    lines = [f"{m!r},{s!r},{str(bool(e)).lower()},{remark}" for m, s, e, remark in told]
+    write(output, "\n".join(["chf,std,extrapolated,remarks", *lines]) + "\n")
+    remarked = sum(remark != "" for remark in remarks)
     marked = f", {int(marks.sum())} of them extrapolated" if marks.any() else ""
+    marked += f"; {remarked} have remarks" if remarked else ""
     return f"{len(X):,} predictions in kW/m2 in {output}{marked}"

@@ -1,11 +1,14 @@
-"""Checks of GBSVR: is it as accurate as SVR, as cheap as its few balls promise, and steadier under outliers?"""
+"""Checks of GBSVR: is it as accurate as SVR, as cheap as its few balls promise, and steadier under outliers?
+
+Where balls fall short of SVR the rows say what would help: the same balls without radii, with means for medians, with the
+paper's whole radii, and as many random rows stand beside them.
+"""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +31,7 @@ from tameshi.nouns import (
     figure,
     measure,
 )
+from tameshi.specimens.dirty_split import Split, split, training_rows
 from tameshi.specimens.table import Table
 
 Floats = NDArray[np.float64]
@@ -44,8 +48,8 @@ BALLS: dict[str, dict[str, Any]] = {
 """The method, the radii as the paper has them, and what is left without radii, with the median and with the mean."""
 
 RIVALS = (
-    "svr", "nu-svr", "random-subset", "random-double", "k-means", "twin-svr", "multi-granularity", "nystroem", "huber",
-    "constant",
+    "svr", "nu-svr", "random-subset", "random-double", "k-means", "twin-svr", "multi-granularity", "kernel-ridge",
+    "nystroem", "huber", "constant",
 )  # fmt: skip
 SIZED = ("random-subset", "random-double", "k-means", "nystroem")
 """Baselines as large as there are balls: rows, twice the rows, clusters, landmarks. Random rows are the control."""
@@ -55,50 +59,6 @@ OUTLIERS = {"specimen:diabetes": (0.0, 0.1), "specimen:sinc": (0.1,), "specimen:
 """Share of training targets that are shifted by 3 to 8 standard deviations."""
 
 LARGEST = 800  # training rows of the accuracy check; tuning nine settings of eleven methods is cubic in them
-
-
-@dataclass(frozen=True)
-class Split:
-    """Training rows with dirty targets and test rows with clean ones, standardised by the training rows.
-
-    Args:
-        X, y: training. Xt, yt: test; yt is the truth without noise where the table has it.
-        ids: of the test rows.
-    """
-
-    X: Floats
-    y: Floats
-    Xt: Floats
-    yt: Floats
-    ids: tuple[str, ...]
-
-    def skill(self, predicted: Floats) -> Items:
-        """1 - error^2 / variance of every test row, whose mean is R2."""
-        return Items(1 - np.square(self.yt - predicted) / self.yt.var(), self.ids)
-
-
-def split(table: Table, target: str | None, lags: int, outliers: float, rows: int, seed: int) -> Split:
-    """Draw a split: at most `rows` for training, or 70 %; at most 2,000 of the rest for the test."""
-    X, y = table.lagged(target, lags) if lags else table.xy(target)
-    truth = y if table.truth is None or lags else table.truth
-    rng = np.random.default_rng([91, seed])
-    order = np.arange(len(X)) if lags else rng.permutation(len(X))  # a series is split in time
-    count = min(rows, int(0.7 * len(X)))
-    train, test = order[:count], order[count : count + 2000]
-    dirty = with_outliers(y[train], outliers, rng)
-    mean, scale = X[train].mean(axis=0), X[train].std(axis=0)
-    scale[scale == 0] = 1
-    middle, unit = dirty.mean(), dirty.std() or 1.0
-    ids = tuple(f"{table.name}#{row}" for row in test)
-    return Split(
-        (X[train] - mean) / scale, (dirty - middle) / unit, (X[test] - mean) / scale, (truth[test] - middle) / unit, ids
-    )
-
-
-def with_outliers(y: Floats, share: float, rng: np.random.Generator) -> Floats:
-    """Targets of which a share is shifted by 3 to 8 standard deviations, up or down."""
-    shift = rng.choice([-1.0, 1.0], len(y)) * rng.uniform(3, 8, len(y)) * y.std()
-    return np.asarray(y + (rng.random(len(y)) < share) * shift)
 
 
 @check("gbsvr", seeds=6)
@@ -115,21 +75,20 @@ def accuracy(
     Args:
         data: tables: .csv, .parquet, or specimens; may be given several times.
         target: the column to predict; specimens know theirs.
-        lags: read the target as a series, and predict it from so many of its last values.
+        lags: read the target as a series, and predict it from so many of its last values (8 is our choice for stock and
+            wind).
         limit: at most so many training rows.
     """
     rows = LARGEST if limit is None else min(limit, LARGEST)
     for table in data:
-        _ = (
-            table.lagged(target, lags) if lags else table.xy(target)
-        )  # a wrong column is refused before anything is fitted
+        training_rows(table, target, lags, rows)  # a wrong column or too few rows are refused before anything is fitted
         shares = OUTLIERS.get(table.name, (0.0, 0.3))
         fitted = cache(partial(best, table, target, lags, rows, seed))
         for name in (*BALLS, *RIVALS):
             for share in shares:
                 yield measure(name, partial(scored, fitted, name, share), table=f"{table.name} +{share:.0%}")
             if {0.0, 0.3} <= set(shares):
-                yield measure(name, partial(drop, fitted, name), clean_to=0.3)
+                yield measure(name, partial(drop, fitted, name), of=table.name, clean_to=0.3)
 
 
 def best(
@@ -170,12 +129,17 @@ def ball_count(X: Floats, y: Floats) -> int:
     return len(GranularBalls().fit(X, y).counts_)
 
 
+def skill(drawn: Split, predicted: Floats) -> Items:
+    """1 - error^2 / variance of every test row, whose mean is R2."""
+    return Items(1 - np.square(drawn.yt - predicted) / drawn.yt.var(), drawn.ids)
+
+
 def scored(fitted: Callable[[str, float], tuple[Any, Split]], name: str, share: float) -> dict[str, Any]:
     model, drawn = fitted(name, share)
-    error = model.predict(drawn.Xt) - drawn.yt
+    predicted = model.predict(drawn.Xt)
     found: dict[str, Any] = {
-        "r2": drawn.skill(model.predict(drawn.Xt)),
-        "absolute_error": Items(np.abs(error), drawn.ids),
+        "r2": skill(drawn, predicted),
+        "absolute_error": Items(np.abs(predicted - drawn.yt), drawn.ids),
     }
     if hasattr(model, "centers_"):
         found |= {"balls": len(model.centers_), "rows": len(drawn.X), "w_norm": model.w_norm_}
@@ -185,7 +149,7 @@ def scored(fitted: Callable[[str, float], tuple[Any, Split]], name: str, share: 
 def drop(fitted: Callable[[str, float], tuple[Any, Split]], name: str) -> dict[str, Items]:
     """What every clean test row adds to R2 when 30 % of the training targets are outliers, and how much it lost by them."""
     (clean, drawn), (dirty, soiled) = fitted(name, 0.0), fitted(name, 0.3)
-    before, after = drawn.skill(clean.predict(drawn.Xt)), soiled.skill(dirty.predict(soiled.Xt))
+    before, after = skill(drawn, clean.predict(drawn.Xt)), skill(soiled, dirty.predict(soiled.Xt))
     lost = np.array(before.values) - np.array(after.values)
     return {"r2_drop": Items(lost, drawn.ids), "r2_soiled": Items(after.values, soiled.ids)}
 
@@ -209,12 +173,12 @@ def cost(
     Args:
         data: tables: .csv, .parquet, or specimens; may be given several times.
         target: the column to predict; specimens know theirs.
-        lags: read the target as a series, and predict it from so many of its last values.
+        lags: read the target as a series, and predict it from so many of its last values (8 is our choice for stock and
+            wind).
         rows: training rows.
     """
     for table in data:
-        _ = table.lagged(target, lags) if lags else table.xy(target)
-        counts = sorted({min(count, int(0.7 * len(table.values))) for count in rows})
+        counts = sorted({training_rows(table, target, lags, most) for most in rows})
         for count in counts:
             drawn = cache(partial(split, table, target, lags, 0.0, count, seed))
             here: dict[str, Any] = {"table": table.name, "rows": count}
@@ -248,7 +212,7 @@ def timed(drawn: Callable[[], Split], name: str, size: int, seed: int) -> dict[s
     while spent < CLOCK:
         model.fit(held.X, held.y)
         fits, spent = fits + 1, time.process_time() - started
-    found: dict[str, Any] = {"fit_seconds": spent / fits, "r2": held.skill(model.predict(held.Xt))}
+    found: dict[str, Any] = {"fit_seconds": spent / fits, "r2": skill(held, model.predict(held.Xt))}
     return found | ({"balls": balls} if size else {})
 
 
@@ -416,9 +380,12 @@ def predict(model: Path, table: Path, *, output: Path) -> str:
         output: the CSV to write.
     """
     from tameshi.doors.files import write
+    from tameshi.tabular.gbsvr import GBSVR
     from tameshi.tabular.saved import load
 
-    fitted, about = load(model)
+    fitted, about = load(model, GBSVR)
+    if not {"columns", "target"} <= set(about):
+        raise ValueError(f"{model} does not say its columns and its target, as `tameshi apply gbsvr` writes them")
     held = Table.open(str(table))
     X = np.column_stack([held.column(name) for name in about["columns"]])
     found = fitted.predict(X)

@@ -22,7 +22,8 @@ from tameshi.graphs import (
 )
 from tameshi.graphs.attacks import random_search
 from tameshi.graphs.combination import combination_matrix
-from tameshi.graphs.linear_network import robust_correct, sample_draws
+from tameshi.graphs.linear_network import sample_draws
+from tameshi.graphs.robust_classifier import robust_correct
 from tameshi.nouns import (
     AllOf,
     Beats,
@@ -73,7 +74,7 @@ def robustness(
     are right on it under their own worst perturbation.
 
     Args:
-        data: specimen:digits, or a CSV, Parquet or .npz table.
+        data: specimen:digits, a CSV, Parquet or .npz table, or a folder of MNIST or CIFAR-10.
         target: column of the labels.
         agents: column that says whose each row is; by default rows are dealt out at random.
         pairs: of classes to tell apart, like 3-8; by default two pairs of digits, or the two classes that there are.
@@ -86,6 +87,12 @@ def robustness(
         epochs: of their training.
         limit: at most so many test inputs of a pair.
     """
+    _refuse(strengths=strengths, count=count, train=train, iterations=iterations, step=step, epochs=epochs)
+    if agents is not None:
+        data.column(agents, "--agents")
+    pairs = pairs or data.usual_pairs(target)
+    for pair in pairs:
+        data.classes(pair, target)
 
     @cache
     def split(pair: str) -> tuple[Examples, Examples]:
@@ -118,7 +125,7 @@ def robustness(
             "disagreement": classifier.disagreement_,
         }
 
-    for pair in pairs or data.usual_pairs(target):
+    for pair in pairs:
         for strength in strengths:
             for name in METHODS:
                 yield measure(name, partial(attacked, name, pair, strength), pair=pair, strength=strength)
@@ -130,7 +137,7 @@ def robustness(
 def convergence(
     *,
     steps: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08),
-    iterations: int = 6000,
+    watched: int = 6000,
     seed: int = 0,
 ) -> Iterator[Measurement]:
     """Mean square distance from the robust minimiser, and between agents, over the size of the step.
@@ -140,8 +147,9 @@ def convergence(
 
     Args:
         steps: sizes of the step.
-        iterations: of training.
+        watched: iterations of training.
     """
+    _refuse(steps=steps, watched=watched)
     count, width, per_agent, ridge = 10, 5, 200, 0.05
 
     @cache
@@ -158,7 +166,7 @@ def convergence(
 
         best = minimize(risk, np.full(width, 0.1), method="BFGS", options={"gtol": 1e-8}).x
         matrix = combination_matrix(erdos_renyi(count, 0.3, seed=int(rng.integers(2**31))))
-        draws = sample_draws(owners, iterations, rng)
+        draws = sample_draws(owners, watched, rng)
         return {"inputs": inputs, "labels": labels, "eps": eps, "best": best, "matrix": matrix, "draws": draws}
 
     @cache
@@ -176,7 +184,7 @@ def convergence(
             start=at["best"],
             watch=1,
         )
-        late = np.stack(trained.watched[iterations // 4 :])
+        late = np.stack(trained.watched[watched // 4 :])
         apart = late - late.mean(axis=1, keepdims=True)
         return (
             float(((late - at["best"]) ** 2).sum(axis=2).mean()),
@@ -197,6 +205,20 @@ def convergence(
             yield measure(name, partial(deviation, name, step), step=step)
         if len(steps) > 1:
             yield measure(name, partial(slopes, name))
+
+
+def _refuse(**options: Any) -> None:
+    """ValueError, in one sentence, for an option with which nothing can be measured."""
+    for name, value in options.items():
+        least = {"strengths": 0.0, "train": 3, "watched": 4}.get(name, 1)
+        for number in value if isinstance(value, tuple) else (value,):
+            if name in ("step", "steps"):
+                if not 0 < number < np.inf:
+                    raise ValueError(f"--{name} must be above 0, got {number:g}")
+            elif not least <= number < np.inf:
+                raise ValueError(f"--{name} must be at least {least:g}, got {number:g}")
+        if value == ():
+            raise ValueError(f"--{name} needs at least one number")
 
 
 def _networks(
@@ -242,9 +264,12 @@ def _networks(
         right = torch.stack(
             [trainer.agent_model(k)(attack(trainer.agent_model(k), x, y)).argmax(-1) == y for k in range(count)]
         )
+        mean = trainer.mean_model()
         blindly = [random_search(trainer.agent_model(k), x, y, strength, tries=50, seed=seed) for k in range(count)]
         return {
             "robust_accuracy": Items(right.float().mean(dim=0).tolist(), range(len(y))),
+            "mean_model_accuracy": float((mean(attack(mean, x, y)).argmax(-1) == y).float().mean()),
+            "disagreement": trainer.disagreement(),
             "random_search_accuracy": float(
                 torch.stack(blindly).float().mean()
             ),  # below the other: gradients are masked
@@ -399,7 +424,7 @@ def train_network(
     """Train a robust two-class linear model by agents on a random graph, and write it as JSON.
 
     Args:
-        data: CSV, Parquet or .npz table.
+        data: CSV, Parquet or .npz table, or a folder of MNIST or CIFAR-10.
         target: column of the labels (two classes).
         output: JSON to write: classes, mean model, every agent's model, combination matrix.
         agents: column that says whose each row is; by default rows are dealt out at random.

@@ -7,20 +7,15 @@ verdict. Each method that has a scale chooses it on a validation half of the que
 
 from __future__ import annotations
 
-import copy
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from tameshi.doors.screen import plain
 from tameshi.merging import InstructionResidual, merge
-from tameshi.merging.instruction_residual import INTERFERES, LayerReport
-from tameshi.merging.recipes import read_alone
+from tameshi.merging.commands import angles_by_layer, done, read_alone
 from tameshi.nouns import (
     AllOf,
     Beats,
@@ -39,218 +34,49 @@ from tameshi.nouns import (
     figure,
     measure,
 )
-from tameshi.specimens import corpora
+from tameshi.specimens import continued_family
 from tameshi.specimens.causal_lm import CausalLM
-from tameshi.specimens.entities import HELD_OUT, KNOWN, NEW
-from tameshi.specimens.entity_models import fit
-from tameshi.specimens.exam import (
-    Exam,
-    Questions,
-    as_batch,
-    documents_of,
-    formats_followed,
-    mean_of,
-    users_exam,
-)
-from tameshi.specimens.family import WORLD, Tuning, opened
+from tameshi.specimens.continued_family import MIXTURES, QUESTIONS, STEPS, Family, users_family
+from tameshi.specimens.exam import Questions, mean_of
+from tameshi.specimens.family import Relative, mapped, opened
 from tameshi.specimens.stand_ins import random_step, shuffled_step
 from tameshi.specimens.texts import Texts
 
 SCALES = (0.5, 0.75, 1.0, 1.25)
-STEPS = 400  # of continued pre-training
-INSTRUCT = Tuning("instruct", "entities", "instruct", steps=400, rate=1e-3, seed=100)
-SIBLING = Tuning("instruct-early", "entities-early", "instruct", steps=400, rate=1e-3, seed=100)
-MIXTURES = {"without": "new facts", "with": "new facts with replay"}
-QUESTIONS = {"followed": "known", "learnt": "new"}  # metric -> task: instructions about old facts, and about new ones
-PROSE = 40  # documents of English prose on which a model of the user's own shows what it lost
 RANK = 16  # singular directions of every matrix that the low-rank residual keeps
-BATCH = 8  # pieces of the user's text in one step
-
-Model = Callable[[], Any]
-Score = Callable[[Any], dict[str, Any]]
-
-
-def continued(start: str | Tuning, replay: str, seed: int, steps: int = STEPS) -> Tuning:
-    """Continued pre-training of a model on the new facts."""
-    name = "base-cpt" if isinstance(start, str) else "instruct-cpt"
-    return Tuning(f"{name}-{replay}", start, MIXTURES[replay], steps=steps, rate=1e-3, seed=seed)
-
-
-def retuned(replay: str, seed: int) -> Tuning:
-    """Instruction tuning in earnest after continued pre-training: what the residual saves."""
-    return Tuning(
-        f"retuned-{replay}", continued("entities", replay, seed), "instruct", INSTRUCT.steps, INSTRUCT.rate, seed=100
-    )
-
-
-@cache
-def world_exam() -> Exam:
-    """Instructions about entities that no instruction was trained on, and documents old and new."""
-    draw = torch.Generator().manual_seed(2_000)
-    documents = {
-        "old facts": WORLD.facts_about(KNOWN, 100, draw),
-        "chatter": WORLD.chatter(100, draw),
-        "new facts": WORLD.facts_about(NEW, 100, draw),
-    }
-    return Exam({"known": WORLD.questions(HELD_OUT), "new": WORLD.questions(NEW)}, documents)
-
-
-def scores(model: Any, exam: Exam) -> dict[str, Any]:
-    """Both kinds of instruction (one item a question), and the loss on each kind of document."""
-    found: dict[str, Any] = {metric: exam.right(model, task) for metric, task in QUESTIONS.items()}
-    return found | {f"loss on {kind}": exam.losses(model, kind) for kind in exam.documents}
-
-
-@dataclass(frozen=True, eq=False)
-class Family:
-    """The models of the experiment, made or opened when they are asked for, and how they are scored.
-
-    Args:
-        base, instruct: before and after instruction tuning.
-        grown, moved: steps -> the base and the instruct model after continued pre-training; `moved` None where the
-            latter is not to be had.
-        sibling: base and instruct of another age; None where there is none.
-        validation, test: scorers with at least "followed" and "learnt".
-        old: losses on documents of before the continued pre-training.
-        retuned: the base after continued pre-training and instruction tuning in earnest, where it is given.
-        steps: of continued pre-training, the last the full number.
-    """
-
-    base: Model
-    instruct: Model
-    grown: Callable[[int], Any]
-    moved: Callable[[int], Any] | None
-    sibling: tuple[Model, Model] | None
-    validation: Score
-    test: Score
-    old: Callable[[Any], Items]
-    retuned: Model | None = None
-    steps: tuple[int, ...] = (STEPS // 4, STEPS // 2, STEPS)
-
-
-def world_family(replay: str, seed: int) -> Family:
-    """The embedded family under one condition; trained on first use."""
-    validation, test = world_exam().halves()
-    return Family(
-        base=cache(lambda: opened("entities")),
-        instruct=cache(lambda: opened(INSTRUCT)),
-        grown=cache(lambda steps: opened(continued("entities", replay, seed, steps))),
-        moved=cache(lambda steps: opened(continued(INSTRUCT, replay, seed, steps))),
-        sibling=(cache(lambda: opened("entities-early")), cache(lambda: opened(SIBLING))),
-        validation=lambda model: scores(model, validation),
-        test=lambda model: scores(model, test),
-        old=lambda model: test.losses(model, "old facts", "chatter"),
-    )
-
-
-def users_family(
-    base: CausalLM | None,
-    instruct: CausalLM | None,
-    expert: Mapping[str, CausalLM] | None,
-    text: Texts | None,
-    questions: Questions | None,
-    cpt_rate: float,
-    limit: int | None,
-    seed: int,
-) -> Family:
-    """The user's models; without `cpt` among the experts, both are trained on half of the text.
-
-    Raises:
-        ValueError: something is not given, or goes by a name that nothing has here.
-    """
-    given = dict(expert or {})
-    if base is None or instruct is None or text is None:
-        raise ValueError("your own models need --base, --instruct and --text together")
-    if set(given) - {"cpt", "instruct-cpt", "cpt-tuned"} or (given and "cpt" not in given):
-        raise ValueError(
-            f"--expert takes cpt=DIR, and instruct-cpt=DIR and cpt-tuned=DIR beside it, got {', '.join(given)}"
-        )
-    if cpt_rate <= 0:
-        raise ValueError(f"--cpt-rate must be more than 0, got {cpt_rate:g}")
-    if questions is not None:
-        questions.by_task(limit)
-    tokenizer = cache(lambda: instruct.tokenizer)
-    pieces = cache(lambda: documents_of(text, tokenizer())[:limit])
-
-    def trained(start: CausalLM) -> Callable[[int], Any]:
-        def on_the_text(steps: int) -> Any:
-            def batch(draw: torch.Generator) -> Any:
-                known = pieces()[::2]
-                drawn = torch.randint(len(known), (BATCH,), generator=draw).tolist()
-                return [as_batch([known[i] for i in drawn])]
-
-            return fit(copy.deepcopy(start.model).float(), batch, steps=steps, rate=cpt_rate, seed=seed)
-
-        return cache(on_the_text)
-
-    @cache
-    def exams() -> tuple[Exam, Exam]:
-        asked = {} if questions is None else users_exam(questions, None, tokenizer(), limit).prompts
-        prose = documents_of(Texts.of("prose", corpora.texts("prose", limit=PROSE)), tokenizer())[: 2 * PROSE]
-        judged = pieces() if "cpt" in given else pieces()[1::2]
-        if len(judged) < 2:
-            raise ValueError(
-                f"{text.name} has {len(pieces())} pieces of two or more tokens; half of them judge, and two must"
-            )
-        return Exam(asked, {"text": judged, "prose": prose}).halves()
-
-    def score(half: int, model: Any) -> dict[str, Any]:
-        exam = exams()[half]
-        old = [task for task in exam.prompts if task != "new"]
-        followed = exam.right(model, *old) if old else formats_followed(model, tokenizer(), half)
-        learnt = exam.right(model, "new") if "new" in exam.prompts else exam.foreseen(model, "text")
-        return {"followed": followed, "learnt": learnt, "loss on your text": exam.losses(model, "text")}
-
-    def moved() -> Callable[[int], Any] | None:
-        if "cpt" not in given:
-            return trained(instruct)
-        return (lambda steps: given["instruct-cpt"].model) if "instruct-cpt" in given else None
-
-    return Family(
-        base=lambda: base.model,
-        instruct=lambda: instruct.model,
-        grown=(lambda steps: given["cpt"].model) if "cpt" in given else trained(base),
-        moved=moved(),
-        sibling=None,
-        validation=partial(score, 0),
-        test=partial(score, 1),
-        old=lambda model: exams()[1].losses(model, "prose"),
-        retuned=(lambda: given["cpt-tuned"].model) if "cpt-tuned" in given else None,
-        steps=(STEPS,) if "cpt" in given else (STEPS // 4, STEPS // 2, STEPS),
-    )
 
 
 def with_method(method: str, family: Family, scale: float, seed: int) -> Any:
     """The model that a method makes of the continued ones."""
-    base, instruct, grown = family.base(), family.instruct(), family.grown(STEPS)
-    share = scale / max(SCALES)
+    base, instruct, steps = mapped(family.base), mapped(family.instruct), family.steps[-1]
     match method:
-        case "residual":
+        case "residual" | "low-rank residual":
             origin, tuned = base, instruct
         case "residual of a sibling":
             assert family.sibling is not None  # measured only where there is one
-            origin, tuned = (model() for model in family.sibling)
+            origin, tuned = (mapped(relative) for relative in family.sibling)
         case "random residual":
-            origin, tuned = base, random_step(base, instruct, seed)
+            origin, tuned = base, random_step(opened(family.base), opened(family.instruct), seed)
         case "shuffled residual":
-            origin, tuned = base, shuffled_step(base, instruct, seed)
-        case "low-rank residual":
-            with tempfile.TemporaryDirectory(prefix="tameshi-") as scratch:
-                saved = InstructionResidual.extract(base, instruct).save(Path(scratch) / "residual", rank=RANK)
-                return InstructionResidual.load(saved).apply(grown, scale).model()
+            origin, tuned = base, shuffled_step(opened(family.base), opened(family.instruct), seed)
         case "empty residual":
             origin, tuned = base, base
-        case "wise-ft":
-            assert family.moved is not None
-            moved = family.moved(STEPS)
-            return merge({"a": instruct, "b": moved}, method="linear", weights=[1 - share, share]).model()
-        case "linear":
-            return merge({"a": instruct, "b": grown}, method="linear", weights=[1 - share, share]).model()
+        case "wise-ft" | "linear":
+            after = family.grown if method == "linear" else family.moved
+            assert after is not None  # measured only where there is one
+            pair, share = {"a": opened(family.instruct), "b": mapped(after(steps))}, scale / max(SCALES)
+            return merge(pair, method="linear", weights=[1 - share, share]).model()
         case "ties":
-            return merge({"a": instruct, "b": grown}, method="ties", base=base, scale=scale).model()
+            pair = {"a": instruct, "b": mapped(family.grown(steps))}
+            return merge(pair, method="ties", base=opened(family.base), scale=scale).model()
         case _:
             raise ValueError(f"no method {method!r}")
-    return InstructionResidual.extract(origin, tuned).apply(grown, scale).model()
+    residual, grown = InstructionResidual.extract(origin, tuned), opened(family.grown(steps))
+    if method != "low-rank residual":
+        return residual.apply(grown, scale).model()
+    with tempfile.TemporaryDirectory(prefix="tameshi-") as scratch:
+        saved = residual.save(Path(scratch) / "residual", rank=RANK)
+        return InstructionResidual.load(saved).apply(grown, scale).model()
 
 
 CONTROLS = ("random residual", "shuffled residual", "empty residual")
@@ -269,7 +95,7 @@ def retuning(base: CausalLM | None = None, *, seed: int = 0) -> Iterator[Measure
         return
 
     def again(replay: str) -> dict[str, Any]:
-        return scores(opened(retuned(replay, seed)), world_exam().halves()[1])
+        return continued_family.scores(opened(continued_family.retuned(replay, seed)), continued_family.world_exam()[1])
 
     for replay in MIXTURES:
         yield measure("base+cpt+tuning", partial(again, replay), replay=replay)
@@ -306,13 +132,15 @@ def continuing(
     if any(given is not None for given in (base, instruct, expert, text, questions)):
         families = {"yours": users_family(base, instruct, expert, text, questions, cpt_rate, limit, seed)}
     else:
-        families = {replay: world_family(replay, seed) for replay in MIXTURES}
+        families = {replay: continued_family.world_family(replay, seed) for replay in MIXTURES}
     for replay, family in families.items():
         yield from _under(replay, family, scales, seed)
 
 
 def _under(replay: str, family: Family, scales: tuple[float, ...], seed: int) -> Iterator[Measurement]:
     """All measurements under one condition."""
+
+    full = family.steps[-1]
 
     @cache
     def both(method: str, scale: float) -> tuple[float, dict[str, Any]]:
@@ -328,20 +156,22 @@ def _under(replay: str, family: Family, scales: tuple[float, ...], seed: int) ->
         best = max(scales, key=lambda scale: both(method, scale)[0])
         return {**both(method, best)[1], "scale": best}
 
-    def grown(start: Model, after: Callable[[int], Any], steps: int) -> dict[str, Any]:
-        model = after(steps)
-        return {**family.test(model), "harm": _growth(family.old(model), family.old(start()))}
+    def alone(relative: Relative) -> dict[str, Any]:
+        return family.test(opened(relative))
 
-    yield measure("base", lambda: family.test(family.base()), replay=replay)
-    yield measure("instruct", lambda: family.test(family.instruct()), replay=replay, steps=STEPS)
-    yield measure("base+cpt", partial(grown, family.base, family.grown, STEPS), replay=replay, steps=STEPS)
+    def grown(start: Relative, after: Callable[[int], Relative], steps: int) -> dict[str, Any]:
+        model = opened(after(steps))
+        return {**family.test(model), "harm": _growth(family.old(model), family.old(opened(start)))}
+
+    yield measure("base", partial(alone, family.base), replay=replay)
+    yield measure("instruct", partial(alone, family.instruct), replay=replay, steps=full)
+    yield measure("base+cpt", partial(grown, family.base, family.grown, full), replay=replay, steps=full)
     if family.moved is not None:
-        for steps in reversed(family.steps):
+        for steps in family.steps:
             work = partial(grown, family.instruct, family.moved, steps)
             yield measure("instruct+cpt", work, replay=replay, steps=steps)
     if family.retuned is not None:
-        tuned_again = family.retuned
-        yield measure("base+cpt+tuning", lambda: family.test(tuned_again()), replay=replay)
+        yield measure("base+cpt+tuning", partial(alone, family.retuned), replay=replay)
     without = {"residual of a sibling"} if family.sibling is None else set()
     without |= {"wise-ft"} if family.moved is None else set()
     for method in SCALED:
@@ -349,7 +179,7 @@ def _under(replay: str, family: Family, scales: tuple[float, ...], seed: int) ->
             continue
         for scale in scales:
             yield measure(method, partial(on_curve, method, scale), replay=replay, part="curve", scale=scale)
-        yield measure(method, partial(at_best, method), replay=replay, part="best", steps=STEPS)
+        yield measure(method, partial(at_best, method), replay=replay, part="best", steps=full, seed=seed)
 
 
 def _growth(after: Items, before: Items) -> Items:
@@ -389,7 +219,15 @@ RULES: list[Rule] = [
         "C3",
         tuple(
             Beats(
-                "C3", "residual", "instruct+cpt", metric, "higher", check=CHECK, each=EACH, where=FULL, control=CONTROLS
+                "C3",
+                "residual",
+                "instruct+cpt",
+                metric,
+                "higher",
+                check=CHECK,
+                each=(*EACH, "seed"),  # in three seeds of three, each judged by its own items
+                where=FULL,
+                control=CONTROLS,
             )
             for metric in QUESTIONS
         ),
@@ -488,18 +326,16 @@ def add_residual(
     else:
         if target is None or (residual is None and (base is None or instruct is None)):
             raise ValueError("--target and either --base and --instruct or --residual are needed, or a --recipe")
+        if residual is not None and instruct is not None:
+            raise ValueError("--residual stands in place of --instruct; give one of them")
         if residual is not None:
             found = InstructionResidual.load(residual)
         else:
             found = InstructionResidual.extract(base, instruct, resize=resize)
         merged = found.apply(target, scale, dtype=out_dtype, resize=resize)
         if base is not None and dry_run and resize == "no":
-            diagnosis = "\n" + diagnosis_table(found.diagnose(base, target))
-    if dry_run:
-        return merged.plan() + diagnosis
-    if output is None:
-        raise ValueError("--output needs a new folder for the model; --dry-run needs none")
-    return f"{merged.plan()}\nwrote {plain(merged.save_pretrained(output))}"
+            diagnosis = angles_by_layer(found.diagnose(base, target))
+    return done(merged, output, dry_run=dry_run, more=diagnosis)
 
 
 @apply("instruction-residual", "extract")
@@ -513,13 +349,3 @@ def extract_residual(base: Path, instruct: Path, *, output: Path, rank: int | No
         rank: keep only so many singular directions of every matrix.
     """
     return f"wrote {plain(InstructionResidual.extract(base, instruct).save(output, rank=rank))}"
-
-
-def diagnosis_table(reports: list[LayerReport]) -> str:
-    """Length and angle of the residual in every layer, as bars."""
-    lines = ["residual over weights, and its cosine with continued pre-training"]
-    for report in reports:
-        bar = "█" * round(20 * max(0.0, report.cosine))
-        warning = "  interferes" if report.cosine > INTERFERES else ""
-        lines.append(f"  {plain(report.layer):<24} {report.relative:8.4f}  {report.cosine:+.3f} {bar}{warning}")
-    return "\n".join(lines)

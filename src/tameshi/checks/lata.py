@@ -8,19 +8,18 @@ judged on the other half.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from tameshi.doors.screen import plain
-from tameshi.merging import LATA, Merged, merge
+from tameshi.merging import LATA, merge
+from tameshi.merging.commands import done, read_alone, weights_by_layer
 from tameshi.merging.lata import layer_weights
 from tameshi.merging.layers import layer_of
-from tameshi.merging.recipes import read_alone
 from tameshi.nouns import (
     AllOf,
     Beats,
@@ -37,122 +36,22 @@ from tameshi.nouns import (
     measure,
 )
 from tameshi.specimens.causal_lm import CausalLM
-from tameshi.specimens.entities import HELD_OUT, KNOWN, World
-from tameshi.specimens.exam import Exam, Questions, mean_of, together, users_exam
-from tameshi.specimens.family import WORLD, Tuning, held_out, opened
+from tameshi.specimens.exam import Exam, Questions, mean_of, together
+from tameshi.specimens.family import mapped, opened
+from tameshi.specimens.skilled_family import Family, family_of, world_family
+from tameshi.specimens.stand_ins import random_direction
 from tameshi.specimens.texts import Texts
 
 SCALES = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5)  # wide enough that no method does best at the end
-TASKS = 100  # questions of each task; half for validation
 FORGOTTEN = 0.1  # accuracy that counts as forgotten
-
-
-@dataclass(frozen=True, eq=False)
-class Family:
-    """The models of a merge, and what they are questioned on.
-
-    Args:
-        base, instruct: before and after instruction tuning.
-        experts: label -> what is merged.
-        mix: trained on all data at once, for reference; None where there is none.
-        skills: expert -> the task that it is good at, for those whose task is asked.
-        validation, test: the halves of the exam.
-    """
-
-    base: Any
-    instruct: Any
-    experts: Mapping[str, Any]
-    mix: Any
-    skills: Mapping[str, str]
-    validation: Exam
-    test: Exam
-
-
-def world_exam(seed: int) -> Exam:
-    """Questions about held-out entities, sums and triples that no fine-tuning saw, facts and chatter."""
-    draw = torch.Generator().manual_seed(1_000 + seed)
-    asked = WORLD.questions(HELD_OUT)
-    order = torch.randperm(len(asked), generator=draw).tolist()
-    sums = [WORLD.sum_task(a, b) for a in range(16) for b in range(16) if held_out(a, b)]
-    triples = [t for t in torch.randint(16, (12 * TASKS, 3), generator=draw).tolist() if held_out(*t)]
-    prompts = {
-        "questions": [asked[i] for i in order[:TASKS]],
-        "add": [sums[i] for i in torch.randperm(len(sums), generator=draw).tolist()[:TASKS]],
-        "sort": [WORLD.sort_task(t) for t in triples[:TASKS]],
-    }
-    return Exam(prompts, {"facts": World().facts_about(KNOWN, 100, draw), "chatter": WORLD.chatter(100, draw)})
-
-
-@cache
-def world_family(seed: int) -> Family:
-    """Base, fine-tunings and exam of one seed; trained on first use."""
-
-    def tuned(name: str, mixture: str) -> Any:
-        return opened(Tuning(name, "entities-skilled", mixture, steps=300, rate=4e-4, batch=48, seed=seed))
-
-    validation, test = world_exam(seed).halves()
-    experts = {"math": tuned("math", "questions, sums"), "code": tuned("code", "questions, sorts")}
-    base, instruct, mix = opened("entities-skilled"), tuned("inst", "questions"), tuned("mix", "questions, sums, sorts")
-    return Family(base, instruct, experts, mix, {"code": "sort"}, validation, test)
-
-
-def users_family(
-    base: CausalLM,
-    instruct: CausalLM | None,
-    expert: Mapping[str, CausalLM] | None,
-    text: Texts | None,
-    questions: Questions | None,
-    limit: int | None,
-) -> Callable[[], Family]:
-    """The user's family, opened when it is asked for.
-
-    Raises:
-        ValueError: something of it is not given.
-    """
-    merged = [name for name in expert or () if name != "mix"]
-    if instruct is None or expert is None or not merged or text is None or questions is None:
-        raise ValueError("your own --base needs --instruct, --expert NAME=DIR, --text and --questions beside it")
-    questions.by_task(limit)
-
-    @cache
-    def family() -> Family:
-        validation, test = users_exam(questions, text, instruct.tokenizer, limit).halves()
-        experts = {name: expert[name].model for name in merged}
-        skills = {name: name for name in merged if name in test.prompts and len(test.prompts) > 1}
-        mix = expert["mix"].model if "mix" in expert else None
-        return Family(base.model, instruct.model, experts, mix, skills, validation, test)
-
-    return family
-
-
-def family_of(
-    base: CausalLM,
-    instruct: CausalLM | None,
-    expert: Mapping[str, CausalLM] | None,
-    text: Texts | None,
-    questions: Questions | None,
-    limit: int | None,
-    seed: int,
-) -> Callable[[], Family]:
-    """The embedded family, or the user's.
-
-    Raises:
-        ValueError: a base of the user's own without the rest, or the rest without a base.
-    """
-    if not base.is_specimen:
-        return users_family(base, instruct, expert, text, questions, limit)
-    if base.name != "specimen:entities-skilled" or instruct or expert or text or questions:
-        raise ValueError("the embedded family belongs to specimen:entities-skilled; give --base, too, for your models")
-    return partial(world_family, seed)
-
 
 Merge = Callable[[Family, float, int], Any]
 
 
 def by_equal_models(family: Family, scale: float, seed: int) -> Any:
     """Control: LATA on identical models, the instruct model in the place of every expert."""
-    same = dict.fromkeys(family.experts, family.instruct)
-    return LATA().merge(family.base, family.instruct, same, scale).model()
+    same = dict.fromkeys(family.experts, family.guide)
+    return LATA().merge(family.start, family.guide, same, scale).model()
 
 
 Deal = Callable[[list[float], torch.Generator], list[float]]  # cosines of the layers -> a weight for each
@@ -164,30 +63,35 @@ DEALS: Mapping[str, Deal] = {
 """Controls: random weights; those of the linear rule in another order; those of the most similar kept instead."""
 
 
-def dealt(name: str, family: Family, expert: Any, scale: float, seed: int) -> Callable[[str], float]:
-    """The weight of a parameter under a control."""
-    found = LATA().similarity(family.base, family.instruct, expert)
+def dealt(name: str, family: Family, label: str, scale: float, seed: int) -> Callable[[str], float]:
+    """The weight of a parameter of an expert under a control."""
+    found = LATA().similarity(family.start, family.guide, family.expert(label))
     weights = DEALS[name](list(found.values()), torch.Generator().manual_seed(seed))
     kept = dict(zip(found, weights, strict=True))
     return lambda parameter: scale * kept[layer_of(parameter)]
 
 
 def _dealt(name: str, family: Family, scale: float, seed: int) -> Any:
-    weights = {label: dealt(name, family, expert, scale, seed) for label, expert in family.experts.items()}
-    return merge(family.experts, method="task-arithmetic", base=family.base, weights=weights).model()
+    weights = {label: dealt(name, family, label, scale, seed) for label in family.experts}
+    return merge(_experts(family), method="task-arithmetic", base=family.start, weights=weights).model()
 
 
 def _merge(method: str, family: Family, scale: float, seed: int) -> Any:
     """By a general method; `scale` is the factor of what is added to the base."""
     key = "weights" if method in ("task-arithmetic", "dare") else "scale"
     settings: dict[str, Any] = {key: scale, **({"seed": seed} if method.startswith("dare") else {})}
-    return merge(family.experts, method=method, base=family.base, **settings).model()
+    return merge(_experts(family), method=method, base=family.start, **settings).model()
 
 
 def _lata(
     rule: Literal["linear", "log"], anchor: Literal["pre", "inst"], family: Family, scale: float, seed: int
 ) -> Any:
-    return LATA(rule, anchor=anchor).merge(family.base, family.instruct, family.experts, scale).model()
+    guide = family.guide if anchor == "pre" else opened(family.instruct)  # a merge is a copy of its anchor
+    return LATA(rule, anchor=anchor).merge(family.start, guide, _experts(family), scale).model()
+
+
+def _experts(family: Family) -> dict[str, Any]:
+    return {label: family.expert(label) for label in family.experts}
 
 
 METHODS: dict[str, Merge] = {
@@ -210,48 +114,63 @@ def scores(model: Any, exam: Exam) -> dict[str, Items | float]:
     }
 
 
-@check("lata", seeds=3)
-def merges(
-    base: CausalLM = "specimen:entities-skilled",  # type: ignore[assignment]  # the runner opens the address
-    instruct: CausalLM | None = None,
-    expert: dict[str, CausalLM] | None = None,
-    *,
-    text: Texts | None = None,
-    questions: Questions | None = None,
-    scales: tuple[float, ...] = SCALES,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Iterator[Measurement]:
-    """Accuracy and loss of merged experts, every method at its own best scale, with the curve over all scales.
+Walk = Callable[[Family, tuple[float, ...], int], Iterator[Measurement]]
 
-    Args:
-        base: the model before fine-tuning.
-        instruct: your instruction-tuned model, with its tokenizer.
-        expert: your experts, NAME=DIR; one named mix, trained on the data of all, is the reference and is not merged.
-            The task of the questions that has an expert's name is also taken away: from mix, or else from the expert.
-        text: your text, for the loss.
-        questions: your JSON Lines of prompt and answer (and task), half of them for choosing scales.
-        scales: that every method may choose from.
-        limit: at most so many of your questions and pieces of text.
-    """
-    family = family_of(base, instruct, expert, text, questions, limit, seed)
+
+def of_a_family(walk: Walk) -> Callable[..., Iterator[Measurement]]:
+    """A check of a family: it has the options that say what the family is and which scales are tried."""
+
+    def asked(
+        base: CausalLM = "specimen:entities-skilled",  # type: ignore[assignment]  # the runner opens the address
+        instruct: CausalLM | None = None,
+        expert: dict[str, CausalLM] | None = None,
+        *,
+        text: Texts | None = None,
+        questions: Questions | None = None,
+        scales: tuple[float, ...] = SCALES,
+        limit: int | None = None,
+        seed: int = 0,
+    ) -> Iterator[Measurement]:
+        """The family.
+
+        Args:
+            base: the model before fine-tuning.
+            instruct: your instruction-tuned model, with its tokenizer.
+            expert: your experts, NAME=DIR; one named mix, trained on the data of all, is the reference and is not
+                merged. The task of the questions that has an expert's name is also taken away: from mix, or else from
+                the expert.
+            text: your text, for the loss.
+            questions: your JSON Lines of prompt and answer (and task), half of them for choosing scales.
+            scales: that every method may choose from.
+            limit: at most so many of your questions and pieces of text.
+        """
+        return walk(family_of(base, instruct, expert, text, questions, limit, seed), scales, seed)
+
+    asked.__name__ = walk.__name__
+    asked.__doc__ = "\n\n".join(inspect.cleandoc(told or "") for told in (walk.__doc__, asked.__doc__))
+    return asked
+
+
+@check("lata", seeds=3)
+@of_a_family
+def merges(family: Family, scales: tuple[float, ...], seed: int) -> Iterator[Measurement]:
+    """Accuracy and loss of merged experts, every method at its own best scale, with the curve over all scales."""
 
     @cache
     def both(method: str, scale: float) -> tuple[float, dict[str, Any]]:
         """Mean accuracy on the validation half, and all scores on the other; the merge itself is not kept."""
-        merged = METHODS[method](family(), scale, seed)
-        return mean_of(family().validation.right(merged)), scores(merged, family().test)
+        validation, test = family.halves()
+        merged = METHODS[method](family, scale, seed)
+        return mean_of(validation.right(merged)), scores(merged, test)
 
     def at_best(method: str) -> dict[str, Any]:
         chosen = max(scales, key=lambda scale: both(method, scale)[0])
         return {**both(method, chosen)[1], "scale": chosen}
 
     def alone(name: str) -> dict[str, Any]:
-        models = {"base": family().base, "instruct": family().instruct, "mix": family().mix, **family().experts}
-        return scores(models[name], family().test)
+        return scores(opened(family.members[name]), family.halves()[1])
 
-    labels = ("math", "code", "mix") if base.is_specimen else tuple(expert or ())
-    for name in ("base", "instruct", *labels):
+    for name in family.members:
         yield measure(name, partial(alone, name), part="alone")
     for method in METHODS:
         for scale in scales:
@@ -266,22 +185,16 @@ def _second(both: Callable[..., tuple[float, dict[str, Any]]], *which: Any) -> d
 Take = Callable[[Family, str, float, int], Any]
 
 
-def _target(family: Family, label: str) -> Any:
-    """What forgets: the model of all data, or the expert itself where there is none."""
-    return family.experts[label] if family.mix is None else family.mix
-
-
 def _forget(rule: Literal["linear", "threshold"], family: Family, label: str, scale: float, seed: int) -> Any:
-    expert = family.experts[label]
-    return LATA(rule).forget(_target(family, label), family.base, family.instruct, expert, scale).model()
+    target = opened(family.full(label))
+    return LATA(rule).forget(target, family.start, family.guide, family.expert(label), scale).model()
 
 
 def _subtract(dealt_by: str | None, family: Family, label: str, scale: float, seed: int) -> Any:
     """Taken away whole, or with the weights of a control."""
-    expert = family.experts[label]
-    weights = -scale if dealt_by is None else dealt(dealt_by, family, expert, -scale, seed)
-    target = _target(family, label)
-    return merge({"e": expert}, method="transplant", base=family.base, target=target, weights=weights).model()
+    weights = -scale if dealt_by is None else dealt(dealt_by, family, label, -scale, seed)
+    models, target = {"e": family.expert(label)}, opened(family.full(label))
+    return merge(models, method="transplant", base=family.start, target=target, weights=weights).model()
 
 
 TAKING: dict[str, Take] = {
@@ -293,41 +206,18 @@ TAKING: dict[str, Take] = {
 
 
 @check("lata", seeds=3)
-def forgetting(
-    base: CausalLM = "specimen:entities-skilled",  # type: ignore[assignment]  # the runner opens the address
-    instruct: CausalLM | None = None,
-    expert: dict[str, CausalLM] | None = None,
-    *,
-    text: Texts | None = None,
-    questions: Questions | None = None,
-    scales: tuple[float, ...] = SCALES,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Iterator[Measurement]:
-    """What is left of a skill that is taken away from the model of all data, and what of the rest.
+@of_a_family
+def forgetting(family: Family, scales: tuple[float, ...], seed: int) -> Iterator[Measurement]:
+    """What is left of a skill that is taken away from the model of all data, and of the rest.
 
-    Args:
-        base: the model before fine-tuning.
-        instruct: your instruction-tuned model, with its tokenizer.
-        expert: your experts, NAME=DIR; of each whose name is a task of the questions, that task is taken away, from
-            the one named mix or else from the expert itself.
-        text: your text, for the loss.
-        questions: your JSON Lines of prompt and answer (and task), half of them for choosing scales.
-        scales: of which each method takes the smallest that forgets on the validation half.
-        limit: at most so many of your questions and pieces of text.
+    Each method takes the smallest scale that forgets on the validation half.
     """
-    family = family_of(base, instruct, expert, text, questions, limit, seed)
-    if base.is_specimen:
-        labels: list[str] = ["code"]
-    else:
-        tasks = questions.by_task(limit) if questions is not None else {}
-        labels = [name for name in expert or () if name in tasks and len(tasks) > 1 and name != "mix"]
-    if not labels:
+    if not family.skills:
         reason = "no expert has the name of a task of the questions beside which there is another"
         yield measure("start", lambda: {"remembered": Missing(reason), "kept": Missing(reason)})
 
-    def left(model: Any, exam: Exam, label: str) -> dict[str, Any]:
-        removed = family().skills[label]
+    def left(model: Any, label: str) -> dict[str, Any]:
+        exam, removed = family.halves()[1], family.skills[label]
         others = [task for task in exam.prompts if task != removed]
         return {
             "remembered": exam.right(model, removed),
@@ -337,9 +227,8 @@ def forgetting(
 
     @cache
     def both(method: str, label: str, scale: float) -> tuple[float, dict[str, Any]]:
-        model = TAKING[method](family(), label, scale, seed)
-        remembered = mean_of(family().validation.right(model, family().skills[label]))
-        return remembered, left(model, family().test, label)
+        model = TAKING[method](family, label, scale, seed)
+        return mean_of(family.halves()[0].right(model, family.skills[label])), left(model, label)
 
     def at_best(method: str, label: str) -> dict[str, Any]:
         enough = [scale for scale in sorted(scales) if both(method, label, scale)[0] <= FORGOTTEN]
@@ -347,9 +236,9 @@ def forgetting(
         return {**both(method, label, chosen)[1], "scale": chosen}
 
     def start(label: str) -> dict[str, Any]:
-        return left(_target(family(), label), family().test, label)
+        return left(opened(family.full(label)), label)
 
-    for label in labels:
+    for label in family.skills:
         yield measure("start", partial(start, label), expert=label)
         for method in TAKING:
             for scale in scales:
@@ -377,24 +266,20 @@ def similarity(
         raise ValueError("your own --base needs --instruct and --expert NAME=DIR beside it")
 
     @cache
-    def models() -> dict[str, Any]:
+    def models() -> tuple[Any, Any, dict[str, Any]]:
+        """Base, instruct model and experts, to be read tensor by tensor."""
         if instruct is None or expert is None:
             family = world_family(seed)
-            first, guide, experts = family.base, family.instruct, dict(family.experts)
-        else:
-            first, guide = base.model, instruct.model
-            experts = {name: given.model for name, given in expert.items() if name != "mix"}
-        stepped = {n: p.clone() for n, p in first.state_dict().items()}
-        draw = torch.Generator().manual_seed(seed)
-        for tensor in stepped.values():
-            step = torch.randn(tensor.shape, generator=draw).to(tensor)
-            tensor.add_(step * 0.01 * tensor.std(correction=0))
-        return {"base": first, "instruct": guide, "experts": experts, "random-direction": {"random": stepped}}
+            return mapped(family.base), family.guide, {name: family.expert(name) for name in family.experts}
+        experts = {name: mapped(given) for name, given in expert.items() if name != "mix"}
+        return mapped(base), mapped(instruct), experts
 
     @cache
     def cosines(role: str, granularity: Literal["block", "tensor"]) -> dict[str, dict[str, float]]:
-        held, lata = models(), LATA(granularity=granularity)
-        return {n: lata.similarity(held["base"], held["instruct"], e) for n, e in held[role].items()}
+        start, guide, experts = models()
+        held = {"random": random_direction(opened(base), seed)} if role == "random-direction" else experts
+        lata = LATA(granularity=granularity)
+        return {name: lata.similarity(start, guide, model) for name, model in held.items()}
 
     def at(role: str, layer: int) -> dict[str, Any]:
         each = {
@@ -546,26 +431,8 @@ def merge_layers(
         if forget_from is not None:
             if len(expert) != 1:
                 raise ValueError(f"--forget-from takes exactly one --expert, got {len(expert)}")
-            merged = lata.forget(forget_from, base, instruct, next(iter(expert.values())), scale, resize=resize)
+            only = next(iter(expert.values()))
+            merged = lata.forget(forget_from, base, instruct, only, scale, dtype=out_dtype, resize=resize)
         else:
             merged = lata.merge(base, instruct, expert, scale, dtype=out_dtype, resize=resize)
-    told = f"{merged.plan()}\n{layer_table(merged.recipe.settings)}"
-    return told if dry_run else f"{told}\n{written(merged, output)}"
-
-
-def written(merged: Merged, output: Path | None) -> str:
-    """Write a merge and say where."""
-    if output is None:
-        raise ValueError("--output needs a new folder for the merged model; --dry-run needs none")
-    return f"wrote {plain(merged.save_pretrained(output))}"
-
-
-def layer_table(settings: Mapping[str, Any]) -> str:
-    """Cosine and weight of every layer of every expert, as bars."""
-    lines = []
-    for label, told in (settings.get("experts") or settings.get("forget") or {}).items():
-        lines.append(f"{plain(label)}: cosine with the instruction vector, and what is kept")
-        for layer, row in told["layers"].items():
-            bar = "█" * round(20 * max(0.0, row["cosine"]))
-            lines.append(f"  {plain(layer):<24} {row['cosine']:+.3f} {bar:<20} x {row['weight']:.3f}")
-    return "\n".join(lines)
+    return done(merged, output, dry_run=dry_run, more=weights_by_layer(merged.recipe.settings))

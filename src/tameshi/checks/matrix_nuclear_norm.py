@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,9 +36,11 @@ from tameshi.nouns import (
 )
 from tameshi.specimens import width_family
 from tameshi.specimens.causal_lm import CausalLM
+from tameshi.specimens.spectra import MATRICES
 from tameshi.specimens.texts import Texts
 
 SIZES = ((512, 512), (512, 1024), (1024, 1024), (512, 2048))  # (tokens, width)
+LARGER = ((1024, 2048), (2048, 2048), (512, 4096), (1024, 4096))  # where the published route takes seconds to minutes
 SLOPE_SIZES = (256, 512, 1024, 2048)
 SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "mnn": mnn.matrix_nuclear_norm,
@@ -47,7 +49,6 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "svd nuclear norm": partial(mnn.nuclear_norm, method="svd"),
     "official entropy": partial(mnn.matrix_entropy, method="official"),
 }
-METRICS: tuple[Any, ...] = ("mnn", "nuclear", "entropy", "erank", "loss")
 
 
 @check("matrix-nuclear-norm", seeds=3)
@@ -57,6 +58,10 @@ def cost(*, seed: int = 0) -> Iterator[Measurement]:
         for name in SCORES:
             work = partial(_seconds, name, tokens, width, seed)
             yield measure(name, work, part="alone", tokens=tokens, width=width, wide=width >= 1024)
+    for tokens, width in LARGER:
+        for name in ("mnn", "gram nuclear norm", "gram entropy"):
+            work = partial(_seconds, name, tokens, width, seed)
+            yield measure(name, work, part="alone, larger", tokens=tokens, width=width)
     for name in ("mnn", "gram entropy", "official entropy"):
         yield measure(name, partial(_slope, name, seed), part="growth")
         yield measure(name, partial(_seconds_with_forward, name, seed), part="end to end", tokens=512, width=1024)
@@ -70,7 +75,7 @@ def approximation(*, draws: int = 8, limit: int | None = None, seed: int = 0) ->
         draws: matrices of each kind.
     """
     draws = draws if limit is None else min(draws, limit)
-    for kind in KINDS:
+    for kind in MATRICES:
         for method in ("mnn", "null"):
             yield measure(method, partial(_error, method, kind, draws, seed), matrix=kind)
 
@@ -91,7 +96,7 @@ def family(
         model: of your own, two or more of one family, from small to large; left out, four of ours that differ in width.
         text: to read; the standard library's prose unless given, and text of a known law for our own models.
         texts: how many of them.
-        max_length: tokens that a text is cut to.
+        max_length: tokens that a text is cut to; fewer where a model has fewer positions.
     """
     count = texts if limit is None else min(texts, limit)
     members = _ours(count, seed) if model is None else _theirs(model, text, count, max_length, seed)
@@ -109,65 +114,35 @@ def family(
         yield measure(method, partial(_over_members, members, method), part="in step")
 
 
-class Member:
-    """A model of a family, read once per method.
-
-    Args:
-        size: what the family is ordered by: the width of ours, the place of the user's in the order given.
-        load: gives the model.
-        encoded: the texts, (tokens,) each.
-        seed: of untrained weights, rotations and shuffling.
-    """
-
-    def __init__(self, size: int, load: Callable[[], Any], encoded: Callable[[], Sequence[Tensor]], seed: int) -> None:
-        self.size, self.load, self.encoded, self.seed = size, cache(load), cache(encoded), seed
-        self.read = cache(self._read)
-
-    def _read(self, method: str, share: float) -> Mapping[str, tuple[float, ...]]:
-        texts = [row[: max(2, round(share * len(row)))] for row in self.encoded()]
-        model = mnn.untrained_twin(self.load(), seed=self.seed + 1_000) if method == "untrained" else self.load()
-        if method == "shuffled":
-            generator = torch.Generator().manual_seed(self.seed)
-            texts = [row[torch.randperm(len(row), generator=generator)] for row in texts]
-        elif method == "reversed":
-            texts = [row.flip(0) for row in texts]
-        read = list(mnn.hidden_states(model, texts))
-        if method == "rotated":
-            rotation = mnn.haar_rotation(read[0][0].shape[-1], seed=self.seed)
-            read = [(hidden.double() @ rotation, loss) for hidden, loss in read]
-        scores = mnn.text_scores(read, METRICS)
-        if method == "null":
-            return {"mnn": tuple(mnn.null_score(*hidden.shape) for hidden, _ in read), "loss": scores["loss"]}
-        return scores
-
-
-def _ours(count: int, seed: int) -> list[Member]:
+def _ours(count: int, seed: int) -> list[mnn.Member]:
     encoded = partial(width_family.texts, count, seed=seed + 500)
-    return [Member(w, partial(width_family.trained, w, seed=seed), encoded, seed) for w in width_family.WIDTHS]
+    return [mnn.Member(w, partial(width_family.trained, w, seed=seed), encoded, seed) for w in width_family.WIDTHS]
 
 
-def _theirs(subjects: Sequence[CausalLM], text: Texts | None, count: int, max_length: int, seed: int) -> list[Member]:
+def _theirs(
+    subjects: Sequence[CausalLM], text: Texts | None, count: int, max_length: int, seed: int
+) -> list[mnn.Member]:
     given = Texts.open("specimen:prose") if text is None else text
     chosen = [t for t in given.texts if len(t.split()) > 1][:count]
     if not chosen:
         raise ValueError(f"{given.name} holds no text of two words or more")
 
     def encoded(subject: CausalLM) -> list[Tensor]:
-        return [torch.tensor(subject.tokenizer(t, truncation=True, max_length=max_length)["input_ids"]) for t in chosen]
+        return mnn.encoded(subject.model, subject.tokenizer, chosen, max_length=max_length)
 
     return [
-        Member(place, partial(getattr, subject, "model"), partial(encoded, subject), seed)
+        mnn.Member(place, partial(getattr, subject, "model"), partial(encoded, subject), seed)
         for place, subject in enumerate(subjects, 1)
     ]
 
 
-def _items(member: Member, method: str, share: float = 1.0) -> dict[str, Items]:
+def _items(member: mnn.Member, method: str, share: float = 1.0) -> dict[str, Items]:
     return {_named(metric): Items(_values(v)) for metric, v in member.read(method, share).items()}
 
 
-def _samplings(member: Member, method: str) -> dict[str, Items]:
+def _samplings(member: mnn.Member, method: str) -> dict[str, Items]:
     """How far the mean of each of five samples of the texts lies from the mean of all."""
-    values = [v for v in member.read(method, 1.0)["mnn"] if not math.isnan(v)]
+    values = [v for v in member.read(method)["mnn"] if not math.isnan(v)]
     size = len(values) // 5
     if not size:
         return {"deviation": Items([Missing("fewer than five texts with a score")])}
@@ -175,13 +150,13 @@ def _samplings(member: Member, method: str) -> dict[str, Items]:
     return {"deviation": Items(abs(math.fsum(values[i::5][:size]) / size - whole) for i in range(5))}
 
 
-def _over_members(members: Sequence[Member], method: str) -> dict[str, Items]:
+def _over_members(members: Sequence[mnn.Member], method: str) -> dict[str, Items]:
     """For every text, the rank correlation over the models between a score and the loss of the trained model.
 
     "agreement" takes the score itself, "agreement_learnt" what is left of it once the untrained twin's is taken off.
     """
-    score, fresh = ([m.read(how, 1.0)["mnn"] for m in members] for how in (method, "untrained"))
-    loss = [m.read("mnn", 1.0)["loss"] for m in members]
+    score, fresh = ([m.read(how)["mnn"] for m in members] for how in (method, "untrained"))
+    loss = [m.read("mnn")["loss"] for m in members]
     learnt = [[a - b for a, b in zip(s, f, strict=True)] for s, f in zip(score, fresh, strict=True)]
     return {"agreement": _rank_correlations(score, loss), "agreement_learnt": _rank_correlations(learnt, loss)}
 
@@ -248,37 +223,12 @@ def _best(work: Callable[[], object], *, enough: float = 0.4, most: int = 100) -
     return min(found)
 
 
-KINDS: dict[str, Callable[[torch.Generator], Tensor]] = {
-    "iid": lambda g: torch.randn(256, 256, generator=g, dtype=torch.float64),
-    "iid, 64 tokens of width 1024": lambda g: torch.randn(64, 1024, generator=g, dtype=torch.float64),
-    **{f"power {a}": lambda g, a=a: _power(g, a) for a in (0.5, 1.0, 2.0)},  # type: ignore[misc]  # binds the loop's value
-    **{f"power {a}, rotated": lambda g, a=a: _turned(_power(g, a), g) for a in (0.5, 1.0, 2.0)},  # type: ignore[misc]
-    **{f"rank {r}": lambda g, r=r: _low_rank(g, r) for r in (4, 16, 64)},  # type: ignore[misc]
-    **{f"rank {r}, rotated": lambda g, r=r: _turned(_low_rank(g, r), g) for r in (4, 16, 64)},  # type: ignore[misc]
-}
-
-
-def _power(generator: torch.Generator, exponent: float) -> Tensor:
-    columns = torch.arange(1, 257, dtype=torch.float64) ** -exponent
-    return torch.randn(256, 256, generator=generator, dtype=torch.float64) * columns
-
-
-def _low_rank(generator: torch.Generator, rank: int) -> Tensor:
-    hidden = torch.zeros(256, 256, dtype=torch.float64)
-    hidden[:, :rank] = torch.randn(256, rank, generator=generator, dtype=torch.float64)
-    return hidden
-
-
-def _turned(hidden: Tensor, generator: torch.Generator) -> Tensor:
-    return hidden @ mnn.haar_rotation(256, seed=int(torch.randint(2**31, (), generator=generator)))
-
-
 def _error(method: str, kind: str, draws: int, seed: int) -> dict[str, Items]:
     """Distance from the exact nuclear norm, as a share of it."""
     generator = torch.Generator().manual_seed(seed)
     errors = []
     for _ in range(draws):
-        hidden = KINDS[kind](generator)
+        hidden = MATRICES[kind](generator)
         exact = float(mnn.nuclear_norm(hidden))
         guess = (
             len(hidden) * mnn.null_score(*hidden.shape) if method == "null" else float(mnn.matrix_nuclear_norm(hidden))
@@ -435,6 +385,7 @@ def report(
     model: tuple[CausalLM, ...],
     texts: Texts = "specimen:prose",  # type: ignore[assignment]  # an address becomes a subject
     max_length: int = 512,
+    twins: int = 1,
     limit: int | None = 32,
 ) -> str:
     """Score your models on texts, with the controls beside them.
@@ -443,7 +394,9 @@ def report(
         model: one or more.
         texts: a text file, JSON Lines, or a folder.
         max_length: tokens that a text is cut to.
+        twins: untrained models beside each of yours; their scores are averaged.
     """
     chosen = [text for text in texts.texts if text.strip()][:limit]
-    made = [mnn.representation_report(m.model, m.tokenizer, chosen, max_length=max_length, name=m.name) for m in model]
+    options: dict[str, Any] = {"max_length": max_length, "twins": twins}
+    made = [mnn.representation_report(m.model, m.tokenizer, chosen, name=m.name, **options) for m in model]
     return mnn.compare(made)

@@ -14,10 +14,9 @@ from tameshi.doors import files
 from tameshi.evaluation.accounting import Estimate, Ledger
 from tameshi.evaluation.asking import wait
 from tameshi.evaluation.intervals import wilson
-from tameshi.evaluation.siege import games
-from tameshi.evaluation.siege.endpoint import Trial, allowed, opening_of
-from tameshi.evaluation.siege.policy import Policy
-from tameshi.evaluation.siege.search import SearchResult
+from tameshi.evaluation.siege import SearchResult, games, until_success
+from tameshi.evaluation.siege.endpoint import NOTHING, SILENT, Trial, allowed, opening_of
+from tameshi.evaluation.siege.policy import Policy, PolicyError
 from tameshi.nouns import (
     AllOf,
     Beats,
@@ -40,6 +39,7 @@ ASKED = ("tree", "tree unquoted", "one branch", "single path", "single path x10"
 BUDGETS = (5, 10, 15, 20, 30, 45, 60, 75)
 
 Runs = Callable[[str], tuple[SearchResult, ...]]
+Spent = Callable[[str], Sequence[int | None]]
 
 
 @check("siege")
@@ -47,6 +47,8 @@ def erosion(
     model: Endpoint | None = None,
     *,
     policy: str = "vault",
+    tester: Endpoint | None = None,
+    judge: Endpoint | None = None,
     games: int = 400,
     runs: int = 5,
     max_calls: int = 1500,
@@ -59,20 +61,26 @@ def erosion(
     Args:
         model: a model of your own; left out, the vault game is played against targets that are rules.
         policy: "vault", or the path of your policy file (name, rule, facts; invent the facts).
+        tester: a model that writes the messages; left out, harmless ones are drawn from six.
+        judge: a model that scores the replies, for a policy without facts.
         games: vault games per method and target.
         runs: of each method on your model.
-        max_calls: of your model, in all; the run does not start if it could take more.
+        max_calls: of all models, in all; the run does not start if it could take more.
         i_own_this_model: needed for an endpoint beyond this machine.
         limit: at most so many games or runs.
     """
     count = games if model is None else runs
+    if count < 1:
+        raise ValueError(f"{'games' if model is None else 'runs'} must be at least 1, got {count}")
+    if model is None and (policy != "vault" or tester is not None or judge is not None):
+        raise ValueError("--policy, --tester and --judge go with a --model")
     count = count if limit is None else min(count, limit)
     places = range(seed * count, (seed + 1) * count)
     if model is None:
         yield from _vault(places)
     else:
-        tested = allowed(policy, local=model.local, own=i_own_this_model)
-        yield from _asked(model, tested, places, max_calls)
+        tested = _tested(model, policy, judge, own=i_own_this_model)
+        yield from _asked(model, tested, tester, judge, places, max_calls)
     firm = partial(_played, "tree", "firm", places)
     yield measure(FALSE_ALARM, partial(_outcomes, firm), role="test")
 
@@ -91,9 +99,7 @@ def _vault(places: Sequence[int]) -> Iterator[Measurement]:
     spent = cache(
         lambda method: tuple(games.queries_to_success(method, "eroding", place, BUDGETS[-1]) for place in places)
     )
-    for method in ("tree", "random tree", "single path"):
-        for budget in BUDGETS:
-            yield measure(method, partial(_within, spent, method, budget), role="budget", budget=budget)
+    yield from _at_equal_budgets(("tree", "random tree", "single path"), spent)
 
 
 def _rows(methods: Iterable[str], runs: Runs) -> Iterator[Measurement]:
@@ -104,27 +110,65 @@ def _rows(methods: Iterable[str], runs: Runs) -> Iterator[Measurement]:
             yield measure(method, partial(_leaks, runs, method, turn), role="test", turn=turn)
 
 
-def _asked(model: Endpoint, policy: Policy, places: Sequence[int], max_calls: int) -> Iterator[Measurement]:
+def _at_equal_budgets(methods: Iterable[str], spent: Spent) -> Iterator[Measurement]:
+    for method in methods:
+        for budget in BUDGETS:
+            yield measure(method, partial(_within, spent, method, budget), role="budget", budget=budget)
+
+
+def _tested(model: Endpoint, policy: str, judge: Endpoint | None, *, own: bool) -> Policy:
+    tested = allowed(policy, local=model.local, own=own)
+    if not tested.facts and judge is None:
+        raise PolicyError(f"{NOTHING}; pass --judge MODEL, or give the policy facts")
+    if tested.facts and judge is not None:
+        raise PolicyError("a policy with facts is measured by them, without a judge; leave --judge out")
+    return tested
+
+
+def _asked(
+    model: Endpoint,
+    policy: Policy,
+    tester: Endpoint | None,
+    judge: Endpoint | None,
+    places: Sequence[int],
+    max_calls: int,
+) -> Iterator[Measurement]:
     trials = {method: Trial(policy, method, TURNS, BRANCHES, KEPT) for method in ASKED}
-    estimates = {method: trial.estimate(len(places)).total for method, trial in trials.items()}
-    estimate = Estimate({"target": sum(estimates.values())}).check(max_calls)
+    estimates = {name: trial.estimate(len(places), tester=tester is not None) for name, trial in trials.items()}
+    roles = dict.fromkeys(role for each in estimates.values() for role in each.calls)
+    estimate = Estimate({role: sum(each.calls[role] for each in estimates.values()) for role in roles}).check(max_calls)
     announce = cache(estimate.announce)
 
     @cache
     def runs(method: str) -> tuple[SearchResult, ...]:
         announce()
-        ledger = Ledger(
-            estimates[method] * max_calls // estimate.total
-        )  # its share, so that retries stay within the limit
-        asker = model.in_world(0).asker(ledger=ledger, private=True)  # a rule begins its games anew for every method
-
-        async def all_runs() -> tuple[SearchResult, ...]:
-            trial = trials[method]
-            return tuple([await trial.run(asker, seed=place, opening=opening_of(policy, place)) for place in places])
-
-        return wait(all_runs())
+        share = estimates[method].total * max_calls // estimate.total  # so that retries stay within the limit
+        results = _runs(trials[method], model.in_world(0), tester, judge, places, Ledger(share), together=False)
+        return tuple(results)  # a rule begins its games anew for every method
 
     yield from _rows(ASKED, runs)
+    yield from _at_equal_budgets(("tree", "single path"), cache(lambda method: until_success(runs(method))))
+
+
+def _runs(
+    trial: Trial,
+    model: Endpoint,
+    tester: Endpoint | None,
+    judge: Endpoint | None,
+    places: Sequence[int],
+    ledger: Ledger,
+    **settings: Any,
+) -> list[SearchResult]:
+    """One run for every place."""
+    asked = {"tester": tester and tester.model, "judge": judge and judge.model, "ledger": ledger, **settings}
+
+    async def all_runs() -> list[SearchResult]:
+        return [
+            await trial.run(model.model, seed=place, opening=opening_of(trial.policy, place), **asked)
+            for place in places
+        ]
+
+    return wait(all_runs())
 
 
 def _played(method: str, target: str, places: Sequence[int], **settings: Any) -> tuple[SearchResult, ...]:
@@ -141,16 +185,14 @@ def _outcomes(runs: Callable[[], Sequence[SearchResult]]) -> dict[str, Items]:
 
 
 def _success(result: SearchResult) -> float | Missing:
-    if not result.success and result.unanswered + result.unscored >= result.queries:
-        return Missing("no reply came, or none got a verdict")
-    return float(result.success)
+    return Missing(SILENT) if result.stopped == "silent" else float(result.success)
 
 
 def _leaks(runs: Runs, method: str, turn: int) -> dict[str, Items]:
     return {"leak": Items(games.at_turn(result, turn) for result in runs(method))}
 
 
-def _within(spent: Callable[[str], Sequence[int | None]], method: str, budget: int) -> dict[str, Items]:
+def _within(spent: Spent, method: str, budget: int) -> dict[str, Items]:
     return {"won": Items(s is not None and s <= budget for s in spent(method))}
 
 
@@ -229,6 +271,19 @@ def erosion_curve(rows: Rows) -> Any:
     return figure
 
 
+@figure("siege", en="Success by the number of branches", ja="枝の本数ごとの成功率")
+def branching(rows: Rows) -> Any:
+    held = rows.where(role="branches")
+    if not len(held):
+        return None
+    figure, axes = _axes("branches", "success rate")
+    numbers = sorted(int(number) for number in held.levels("branches"))
+    axes.plot(numbers, [held.where(branches=number).mean("success") for number in numbers], marker="o")
+    axes.set_xticks(numbers)
+    axes.set_ylim(0, 1)
+    return figure
+
+
 @figure("siege", en="Success against each defence", ja="防御ごとの成功率")
 def defences(rows: Rows) -> Any:
     held = rows.where(role="defence")
@@ -262,7 +317,10 @@ def try_policy(
     model: Endpoint,
     *,
     policy: str = "vault",
+    tester: Endpoint | None = None,
+    judge: Endpoint | None = None,
     method: str = "tree",
+    restarts: int | None = None,
     defence: str = "none",
     runs: int = 3,
     turns: int = TURNS,
@@ -270,6 +328,7 @@ def try_policy(
     kept: int = KEPT,
     max_queries: int | None = None,
     max_calls: int = 1000,
+    temperature: float | None = None,
     i_own_this_model: bool = False,
     output: str | None = None,
     seed: int = 0,
@@ -279,14 +338,19 @@ def try_policy(
     Args:
         model: a model folder, specimen:eroding-vault, or a name that Inspect AI knows (openai/my-assistant).
         policy: "vault" for the benign game, or the path of your policy file.
-        method: tree, single path, single path x10, direct, ...
+        tester: a model that writes the messages; left out, harmless ones are drawn from six.
+        judge: a model that scores the replies, for a policy without facts.
+        method: tree, tree unquoted, random tree, ranked tree, one branch, single path, single path x10, single path x10
+            unquoted, or direct.
+        restarts: of a single path, at most.
         defence: none, leak budget, recheck, history reset or quote filter.
         runs: repeats; one run and any run are both reported.
         turns: at most, in one conversation.
         branches: next messages per live branch.
         kept: live branches after a turn.
         max_queries: to the model, in one run.
-        max_calls: in all; nothing is sent if more could be needed.
+        max_calls: of all models, in all; nothing is sent if more could be needed.
+        temperature: of the model's replies; the provider's own unless given.
         i_own_this_model: needed for an endpoint beyond this machine.
         output: a JSON file for the report.
     """
@@ -294,32 +358,31 @@ def try_policy(
 
     if runs < 1:
         raise ValueError(f"runs must be at least 1, got {runs}")
-    tested = allowed(policy, local=model.local, own=i_own_this_model)
-    trial = Trial(tested, method, turns, branches, kept, defence, max_queries)
-    trial.estimate(runs).check(max_calls).announce()
-    ledger = Ledger(max_calls)
-    asker = model.asker(ledger=ledger, private=True)
-
-    async def all_runs() -> list[SearchResult]:
-        return [
-            await trial.run(asker, seed=place, opening=opening_of(tested, place)) for place in range(seed, seed + runs)
-        ]
-
-    results = wait(all_runs())
+    if temperature is not None and temperature < 0:
+        raise ValueError(f"temperature must be at least 0, got {temperature:g}")
+    tested = _tested(model, policy, judge, own=i_own_this_model)
+    trial = Trial(tested, method, turns, branches, kept, restarts, defence, max_queries)
+    trial.estimate(runs, tester=tester is not None).check(max_calls).announce()
+    ledger, places = Ledger(max_calls), range(seed, seed + runs)
+    results = _runs(trial, model, tester, judge, places, ledger, temperature=temperature)
     broken = [_success(result) for result in results]
     heard = [value for value in broken if not isinstance(value, Missing)]
-    low, high = wilson(sum(heard), len(heard))
     report = {
         "policy": tested.name,
         "model": model.name,
+        "tester": "scripted" if tester is None else tester.name,
+        "meter": "facts" if judge is None else judge.name,
         "method": method,
         "defence": defence,
+        "temperature": "the provider's own" if temperature is None else temperature,
+        "seeds": list(places),
         "runs": runs,
         "runs with a verdict": len(heard),
         "success rate of one run": sum(heard) / len(heard) if heard else None,
-        "interval 95%": [low, high] if heard else None,
+        "interval 95%": [round(end, 4) for end in wilson(sum(heard), len(heard))] if heard else None,
         "any run succeeded": any(heard) if heard else None,
         "queries per run": [result.queries for result in results],
+        "unscored per run": [result.unscored for result in results],
         "turn of success": [result.turn for result in results],
         "highest leak by turn": [list(result.curve) for result in results],
         "tactics of the best path": [list(result.tactics) for result in results],

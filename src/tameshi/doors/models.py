@@ -276,7 +276,7 @@ def causal_lm(
         raise Untrusted(
             f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}; is it a causal LM?"
         )
-    return model.to(device).eval(), _tokenizer(checkpoint, model)
+    return model.to(device).eval(), _fitting_tokenizer(checkpoint, model)
 
 
 def fit_to_open(checkpoint: Checkpoint) -> None:
@@ -295,7 +295,7 @@ def fit_to_open(checkpoint: Checkpoint) -> None:
             skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except _NO_MODEL as error:
         raise Untrusted(f"{folder} does not open as a causal language model: {str(error).splitlines()[0]}") from error
-    _tokenizer(checkpoint, skeleton)
+    _fitting_tokenizer(checkpoint, skeleton)
     _all_finite(checkpoint)
 
 
@@ -308,19 +308,24 @@ def _all_finite(checkpoint: Checkpoint) -> None:
         pass
 
 
-def _tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
-    """The tokenizer of a checkpoint, if it has one, and it fits the model's embeddings."""
+def tokenizer(checkpoint: Checkpoint) -> Any:
+    """The tokenizer of a checkpoint without its model; None if the folder has none."""
     from transformers import AutoTokenizer
 
     if not any((checkpoint.folder / n).exists() for n in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         return None
-    tokenizer = AutoTokenizer.from_pretrained(str(checkpoint.folder), **_CLOSED)
+    return AutoTokenizer.from_pretrained(str(checkpoint.folder), **_CLOSED)
+
+
+def _fitting_tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
+    """The tokenizer of a checkpoint, if it has one, and it fits the model's embeddings."""
+    found = tokenizer(checkpoint)
     rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    if found is not None and len(found) > rows:
         raise Untrusted(
-            f"the tokenizer in {checkpoint.folder} knows {len(tokenizer):,} tokens, but the model embeds only {rows:,}"
+            f"the tokenizer in {checkpoint.folder} knows {len(found):,} tokens, but the model embeds only {rows:,}"
         )
-    return tokenizer
+    return found
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -34,9 +34,15 @@ class Estimate:
         """
         if max_calls is not None and self.total > max_calls:
             raise TooManyCalls(
-                f"this would take {self}, but --max-calls allows {max_calls:,}; raise it, or lower --limit"
+                f"this would take {self}, but --max-calls allows {max_calls:,}; raise it, or ask for less"
             )
         return self
+
+    def shares(self, max_calls: int | None) -> dict[str, int | None]:
+        """What each role may spend so that, retries included, all together stay within the limit; None without one."""
+        if max_calls is None:
+            return dict.fromkeys(self.calls)
+        return {role: count * max_calls // max(1, self.total) for role, count in self.calls.items()}
 
     def announce(self) -> None:
         """Tell the reader on standard error, before anything is sent."""
@@ -60,6 +66,7 @@ class Ledger:
     calls: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     unanswered: Counter[str] = field(default_factory=Counter)
+    whole: Ledger | None = None
 
     def __post_init__(self) -> None:
         if self.max_calls is not None and self.max_calls < 0:
@@ -68,14 +75,21 @@ class Ledger:
     @property
     def left(self) -> float:
         """Calls that may still be made; infinite without a limit."""
-        return inf if self.max_calls is None else self.max_calls - self.calls.total()
+        own = inf if self.max_calls is None else self.max_calls - self.calls.total()
+        return own if self.whole is None else min(own, self.whole.left)
 
     def charge(self, role: str) -> bool:
         """Book one attempt before it is made; False, and nothing is booked, when none is left."""
         if self.left < 1:
             return False
+        if self.whole is not None:
+            self.whole.charge(role)
         self.calls[role] += 1
         return True
+
+    def part(self) -> Ledger:
+        """A ledger that counts its calls apart; they are booked here as well, with their tokens and silences."""
+        return Ledger(tokens=self.tokens, unanswered=self.unanswered, whole=self)
 
     def __str__(self) -> str:
         spent = ", ".join(f"{role} {count:,}" for role, count in sorted(self.calls.items())) or "none"

@@ -13,17 +13,20 @@ import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from contextvars import copy_context
 from functools import cache
+from math import exp
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tameshi.evaluation.accounting import Ledger
-from tameshi.evaluation.guarded import UNLOGGED, failed, guard
+from tameshi.evaluation.guarded import failed, guard
 from tameshi.evaluation.messages import Answer, Ask, Message, Unanswered
 from tameshi.evaluation.secrets import redacted
+from tameshi.evaluation.unlogged import WouldBeLogged, unlogged
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model
 
 T = TypeVar("T")
+COLD = 1e-4  # stands for a temperature of 0 where transformers samples, which refuses 0
 SPENT = "the budget of calls is spent"
 
 
@@ -66,7 +69,11 @@ class Asker:
         self._ask = _voice(model, private, generate)
 
     async def __call__(self, messages: Sequence[Message]) -> Answer | Unanswered:
-        """One answer, or why there is none. Never raises for anything that the endpoint does."""
+        """One answer, or why there is none. Never raises for anything that the endpoint does.
+
+        Raises:
+            inspect_ai.util.LimitExceededError: a limit that the user set on the run (`--token-limit`, ...) is reached.
+        """
         reason, asked = SPENT, messages if self._private else _redacted(messages)
         for attempt in range(self._attempts):
             if attempt:
@@ -78,6 +85,8 @@ class Asker:
                     answer = await asyncio.wait_for(self._ask(asked), self._timeout)
                 except TimeoutError:
                     reason, again = f"no answer within {self._timeout:g} seconds", True
+                except self._ask.stops:
+                    raise
                 except Exception as error:  # whatever a provider raises is the endpoint's failure, not ours
                     told = failed(error)
                     reason, again = told.reason, told.again
@@ -137,6 +146,8 @@ def _loop(process: int) -> asyncio.AbstractEventLoop:
 class _Voice:
     """Sends a conversation once, and gives the whole answer."""
 
+    stops: tuple[type[Exception], ...] = ()  # what ends the run, and is no failure of the endpoint
+
     async def __call__(self, messages: Sequence[Message]) -> Answer:
         raise NotImplementedError
 
@@ -152,23 +163,15 @@ class _Function(_Voice):
 
 class _Inspect(_Voice):
     def __init__(self, model: Model, private: bool, config: GenerateConfig) -> None:
+        from inspect_ai.util import LimitExceededError
+
         self._model, self._private, self._config = model, private, config
+        self.stops = (LimitExceededError, WouldBeLogged)
 
     async def __call__(self, messages: Sequence[Message]) -> Answer:
-        chat = chat_of(messages)
-        guard(self._model)
-        if not self._private:
-            return answer_of(await self._model.generate(chat, config=self._config))
-        # In a task of its own, so that the throw-away transcript is seen by this call alone.
-        return await asyncio.create_task(self._unlogged(chat))
-
-    async def _unlogged(self, chat: list[ChatMessage]) -> Answer:
-        from inspect_ai.log import Transcript
-        from inspect_ai.log._transcript import init_transcript  # no public way to leave an exchange out of the log
-
-        init_transcript(Transcript(log_model_api=False))
-        UNLOGGED.set(True)
-        return answer_of(await self._model.generate(chat, config=self._config))
+        context = unlogged() if self._private else None
+        asked = guard(self._model).generate(chat_of(messages), config=self._config)
+        return answer_of(await (asyncio.create_task(asked, context=context) if context else asked))
 
 
 def _voice(model: Model | Ask | str, private: bool, settings: dict[str, object]) -> _Voice:
@@ -177,7 +180,12 @@ def _voice(model: Model | Ask | str, private: bool, settings: dict[str, object])
 
         import tameshi.evaluation.provider  # noqa: F401  registers "tameshi/..."
 
-        return _Inspect(get_model(model), private, GenerateConfig.model_validate({"max_retries": 0, **settings}))
+        found = get_model(model)
+        if str(found).startswith("hf/") and settings.get("temperature") == 0:
+            settings = {**settings, "temperature": COLD}
+        # out of a cache all samples of one question would be the same, and what is private must not lie in one
+        ours = {"max_retries": 0, "cache": False}
+        return _Inspect(found, private, GenerateConfig.model_validate(ours | settings))
     return _Function(model)
 
 
@@ -207,4 +215,6 @@ def answer_of(output: object) -> Answer:
     parts = [] if isinstance(content, str) else content
     reasoning = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
     tokens = output.usage.total_tokens if output.usage else 0
-    return Answer(output.completion, reasoning, tokens)
+    told = output.choices[0].logprobs if output.choices else None
+    likely = (told.content[0].top_logprobs or []) if told is not None and told.content else []
+    return Answer(output.completion, reasoning, tokens, {each.token: exp(each.logprob) for each in likely})

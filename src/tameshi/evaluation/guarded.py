@@ -7,16 +7,13 @@ before anyone else sees them, so the guard stands between Inspect and the provid
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from tameshi.evaluation.secrets import redacted, redacted_within
+from tameshi.evaluation.unlogged import UNLOGGED
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model, ModelOutput
-
-UNLOGGED: ContextVar[bool] = ContextVar("unlogged", default=False)
-"""Set where Inspect logs nothing: what is asked and answered then stays as it is."""
 
 
 class EndpointFailed(RuntimeError):

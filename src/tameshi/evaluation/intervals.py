@@ -20,4 +20,5 @@ def wilson(successes: float, trials: int, z: float = Z95) -> tuple[float, float]
     share = successes / trials
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return 0.0 if successes == 0 else low, 1.0 if successes == trials else high  # exactly, where rounding leaves 1e-17

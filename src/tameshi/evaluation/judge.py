@@ -74,12 +74,15 @@ class ScoreJudge:
         rubric: what is judged, and what low and high mean.
         low, high: the ends of the scale.
         step: the least difference between two scores.
+        whole: a score with a fraction is no score.
     """
 
-    def __init__(self, ask: Asker, rubric: str, *, low: float = 1, high: float = 5, step: float = 1) -> None:
+    def __init__(
+        self, ask: Asker, rubric: str, *, low: float = 1, high: float = 5, step: float = 1, whole: bool = False
+    ) -> None:
         if not low < high:
             raise ValueError(f"the scale must rise, got {low:g} to {high:g}")
-        self._ask, self._low, self._high, self._step = ask, low, high, step
+        self._ask, self._low, self._high, self._step, self._whole = ask, low, high, step, whole
         self._rules = (
             f"{rubric}\n\nScale: {low:g} to {high:g}, in steps of {step:g}. {DATA} "
             "First write one sentence of reason as <reason>...</reason>, then <score>NUMBER</score>, then nothing."
@@ -100,7 +103,7 @@ class ScoreJudge:
 
     async def _once(self, text: str, context: Mapping[str, str]) -> Verdict | Unparsed | Unanswered:
         def read(answer: str) -> float | Unparsed:
-            return read_number(answer, low=self._low, high=self._high)
+            return read_number(answer, low=self._low, high=self._high, whole=self._whole)
 
         return await _ask_twice(self._ask, _conversation(self._rules, text, context), read)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 Role = Literal["system", "user", "assistant"]
@@ -39,11 +39,14 @@ class Answer:
         text: the answer itself.
         reasoning: the chain before it, where the provider keeps it apart; else empty.
         tokens: read and written, as the provider counts them; 0 where it does not.
+        first: probabilities of the tokens that the answer might have begun with, where they were asked for (logprobs,
+            top_logprobs) and told.
     """
 
     text: str
     reasoning: str = ""
     tokens: int = 0
+    first: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What every task is made of: its samples, a solver that asks once, and a reason where no answer comes.
 
 Inspect's own `generate()` retries without end and ends the sample with an error; here an endpoint that stays silent
-gives an unscored sample with a reason, and no more calls than were allowed.
+gives an unscored sample with a reason, and no more calls than were allowed. So does a limit that the user set on the run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ModelOutput, get_model
 from inspect_ai.scorer import Score
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.util import LimitExceededError
 
 import tameshi.evaluation._inspect  # noqa: F401  says what to install
 from tameshi.evaluation.accounting import Estimate, Ledger
@@ -21,6 +22,9 @@ from tameshi.evaluation.messages import Answer
 from tameshi.evaluation.secrets import redacted_within
 
 UNANSWERED = "unanswered"
+CUT_SHORT = (
+    "a limit of the run was reached before an answer came"  # stands from the start, for nothing else can say so then
+)
 
 
 def within(max_calls: int | None, **calls: int) -> Ledger:
@@ -42,12 +46,14 @@ def answered(ledger: Ledger | None = None, attempts: int = 3, timeout: float = 1
     books = Ledger() if ledger is None else ledger
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
+        state.store.set(UNANSWERED, CUT_SHORT)
         ask = Asker(get_model(), ledger=books, attempts=attempts, timeout=timeout, pause=pause)
         answer = await ask(messages_of(state.messages))
         if isinstance(answer, Answer):
             state.output = ModelOutput.from_content(str(state.model), answer.text)
             state.messages.append(state.output.message)
             state.store.set("reasoning", answer.reasoning)
+            state.store.delete(UNANSWERED)
         else:
             state.store.set(UNANSWERED, answer.reason)
         return state
@@ -61,11 +67,16 @@ def generated() -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         guard(get_model())
+        state.store.set(UNANSWERED, CUT_SHORT)
         try:
-            return await generate(state, max_retries=0)
+            state = await generate(state, max_retries=0)
+        except LimitExceededError:
+            raise
         except Exception as error:  # whatever a provider raises is the endpoint's failure, not ours
             state.store.set(UNANSWERED, failed(error).reason)
-            return state
+        else:
+            state.store.delete(UNANSWERED)
+        return state
 
     return solve
 
@@ -82,4 +93,4 @@ def unscored(state: TaskState) -> Score | None:
     return Score.unscored(explanation=str(reason)) if reason else None
 
 
-__all__ = ["answered", "dataset", "generated", "unscored", "within"]
+__all__ = ["CUT_SHORT", "answered", "dataset", "generated", "unscored", "within"]

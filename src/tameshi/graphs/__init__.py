@@ -17,9 +17,10 @@ from tameshi.graphs.attacks import GradientAttack, fgm, pgd
 from tameshi.graphs.combination import combination_matrix, erdos_renyi, perron
 from tameshi.graphs.edges import as_adjacency
 from tameshi.graphs.joena import JOENA
-from tameshi.graphs.linear_network import RobustNetworkClassifier, robust_accuracy, train_linear
+from tameshi.graphs.linear_network import train_linear
 from tameshi.graphs.parrot import PARROT
 from tameshi.graphs.propagation import FINAL, IsoRank, RWRCosine
+from tameshi.graphs.robust_classifier import RobustNetworkClassifier, robust_accuracy
 from tameshi.graphs.trainer import DecentralizedTrainer
 from tameshi.graphs.walks import random_walks, rwr_features
 

@@ -91,6 +91,9 @@ class GradientAttack:
         sample_dims: how many trailing axes of x make one sample.
         bounds: the data's range, if perturbed inputs must stay in it.
         seed: of the random starts.
+
+    Raises:
+        ValueError: a strength that is negative or not finite, another norm, no step.
     """
 
     eps: float | Tensor
@@ -104,10 +107,17 @@ class GradientAttack:
     def __post_init__(self) -> None:
         if as_norm(self.norm) == 1:
             raise ValueError("gradient attacks take norm 2 or inf; norm 1 is exact for linear models only")
-        if bool((torch.as_tensor(self.eps) < 0).any()):
-            raise ValueError("eps must be at least 0")
+        eps = torch.as_tensor(self.eps)
+        if not bool(((eps >= 0) & torch.isfinite(eps)).all()):
+            raise ValueError("eps must be finite and at least 0")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
+
+    @property
+    def strengths(self) -> list[float]:
+        """One per agent; empty where all have the same."""
+        eps = torch.as_tensor(self.eps)
+        return eps.tolist() if eps.ndim else []
 
     @staticmethod
     def random_start(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -116,10 +126,7 @@ class GradientAttack:
 
     def agent(self, k: int) -> GradientAttack:
         """The same attack with the strength of one agent."""
-        eps = torch.as_tensor(self.eps)
-        if eps.ndim == 0:
-            return self
-        return replace(self, eps=float(eps[k]))
+        return replace(self, eps=self.strengths[k]) if self.strengths else self
 
     def __call__(self, model: Model, x: Tensor, y: Tensor, start: Tensor | None = None) -> Tensor:
         """Perturbed inputs; `start` is a point of [-1, 1] per number of x, from which the first step leaves (PGD only)."""

@@ -138,7 +138,15 @@ class LATA:
         return self._apply(pre, inst, experts, each, None, dtype, resize)
 
     def forget(
-        self, target: Any, pre: Any, inst: Any, expert: Any, scale: float = 1.0, *, resize: Resize = "no"
+        self,
+        target: Any,
+        pre: Any,
+        inst: Any,
+        expert: Any,
+        scale: float = 1.0,
+        *,
+        dtype: str | None = None,
+        resize: Resize = "no",
     ) -> Merged:
         """Take an expert's pure vector away: `theta_target - lambda w tau_t` (task forgetting).
 
@@ -147,12 +155,15 @@ class LATA:
             pre, inst: the base and the instruction-tuned model.
             expert: a model of what is to be forgotten.
             scale: the paper's lambda.
-            resize: as of `merge`.
+            dtype, resize: as of `merge`.
 
         Raises:
+            ValueError: the anchor is set, which is a matter of learning.
             DoesNotFit: the models are not of one architecture, or do not descend from the base.
         """
-        return self._apply(pre, inst, {"expert": expert}, {"expert": -number("scale", scale)}, target, None, resize)
+        if self.anchor != "pre":
+            raise ValueError("forgetting starts from its target; leave the anchor out, which is of learning")
+        return self._apply(pre, inst, {"expert": expert}, {"expert": -number("scale", scale)}, target, dtype, resize)
 
     def as_mergekit(
         self, weights: Mapping[str, Mapping[str, float]], pre: str, experts: Mapping[str, str]
@@ -201,8 +212,9 @@ class LATA:
         )
         similar = self._similarities(origin, guide, opened)
         kept |= {label: self.weights(similar[label]) for label in opened}
-        told = self._told(merged, guide, scales, similar, kept)
-        return replace(merged, recipe=Recipe("lata", "LATA", PAPERS, told))
+        told = self._told(merged, guide, scales, similar, kept, forgets=target is not None)
+        notes = (*merged.notes, *_mixtures(origin, self.granularity))
+        return replace(merged, recipe=Recipe("lata", "LATA", PAPERS, told), notes=notes)
 
     def _similarities(
         self, origin: Weights, guide: Weights, experts: Mapping[str, Weights]
@@ -229,12 +241,14 @@ class LATA:
         scales: Mapping[str, float],
         similar: Mapping[str, Mapping[str, float]],
         kept: Mapping[str, Mapping[str, float]],
+        *,
+        forgets: bool,
     ) -> dict[str, Any]:
         told = {role: weights.label for role, weights in merged.sources.items() if role in ("base", "target")}
         experts = {
             label: {
                 "path": merged.sources[label].label,
-                "scale": abs(scales[label]),
+                "scale": -scales[label] if forgets else scales[label],
                 "layers": {
                     layer: {"cosine": round(similar[label][layer], 6), "weight": round(weight, 6)}
                     for layer, weight in kept[label].items()
@@ -249,8 +263,17 @@ class LATA:
             "granularity": self.granularity,
             "anchor": self.anchor,
             **({"threshold": self.threshold} if self.rule == "threshold" else {}),
-            "forget" if "target" in told and self.anchor == "pre" else "experts": experts,
+            "forget" if forgets else "experts": experts,
         }
+
+
+def _mixtures(origin: Weights, granularity: Granularity) -> tuple[str, ...]:
+    """What the reader should know where a block is a mixture of experts."""
+    if granularity == "tensor" or not any(".experts." in name for name in origin.shapes):
+        return ()
+    return (
+        f"the experts and the router of a {granularity} share one weight; granularity tensor weighs each by itself",
+    )
 
 
 class _Scaled:

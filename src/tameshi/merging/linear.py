@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -26,6 +27,10 @@ def linear(models: Sequence[Tensor], *, weights: Sequence[float], normalize: boo
     """
     total = sum(weights)
     if not normalize:
+        if abs(total - 1) > 1e-6:
+            warnings.warn(
+                "weights that are not normalised and do not sum to 1 change the size of the whole model", stacklevel=3
+            )
         return elementwise(lambda *parts: _combine(parts, weights), *models)
     if total == 0:
         raise ValueError(f"weights that are normalised must not sum to 0, got {list(weights)}; pass normalize=False")

@@ -12,7 +12,7 @@ difference.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,14 @@ from typing import Any
 import yaml
 
 from tameshi.merging.instruction_residual import InstructionResidual
+from tameshi.merging.keys import check_kinds, need, only
 from tameshi.merging.lata import LATA
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged
+from tameshi.merging.mergekit import from_mergekit, to_mergekit
 from tameshi.merging.method import METHODS, method_named
 
-MERGEKIT = {  # mergekit's method -> ours, and whether mergekit normalises by default
-    "linear": ("linear", True),
-    "slerp": ("slerp", False),
-    "nuslerp": ("slerp-delta", False),
-    "task_arithmetic": ("task-arithmetic", False),
-    "ties": ("ties", True),
-    "dare_linear": ("dare", False),
-    "dare_ties": ("dare-ties", False),
-}
 LARGEST = 1_000_000  # bytes of a recipe
-PATHS = ("pre", "inst", "base", "instruct", "target", "residual", "base_model")
-SWITCHES = ("rank_extra", "allow_unrelated")
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class MergeRecipe:
         method = told.pop("method")
         if told.get("resize") is False:
             told["resize"] = "no"  # which YAML reads as false
-        _check_kinds(told)
+        check_kinds(told)
         if method == "lata":
             result = _lata(told)
         elif method == "instruction-residual":
@@ -72,6 +63,14 @@ class MergeRecipe:
         else:
             result = _general(told, method)
         return replace(result, notes=(*self.notes, *result.notes))
+
+    def as_mergekit(self) -> dict[str, Any]:
+        """The recipe in mergekit's form, for its YAML.
+
+        Raises:
+            ValueError: mergekit has no such method, or means something else by it.
+        """
+        return to_mergekit(self.told)
 
 
 def read_recipe(source: str | Path | Mapping[str, Any]) -> MergeRecipe:
@@ -82,45 +81,12 @@ def read_recipe(source: str | Path | Mapping[str, Any]) -> MergeRecipe:
     """
     told = _loaded(Path(source)) if isinstance(source, (str, Path)) else dict(source)
     if "merge_method" in told:
-        return _from_mergekit(told)
+        return MergeRecipe(*from_mergekit(told))
     if "method" not in told:
         raise ValueError("a recipe needs a key method (ours) or merge_method (mergekit's)")
     if told["method"] not in ("lata", "instruction-residual"):
-        method_named(str(told["method"]))
+        told["method"] = method_named(str(told["method"])).name
     return MergeRecipe(told)
-
-
-def read_alone(
-    file: Path, methods: Collection[str], *, resize: str, dtype: str | None, others: Mapping[str, Any]
-) -> Merged:
-    """The merge of a recipe that stands in place of the options of a command line.
-
-    Args:
-        file: the recipe.
-        methods: those that the command is for.
-        resize, dtype: options that change what a recipe says; "no" and None leave it.
-        others: option -> value, of those that the recipe replaces; None where the option was left out.
-
-    Raises:
-        ValueError: another option was given too, or the recipe is of another method.
-    """
-    if given := next((option for option, value in others.items() if value not in (None, {}, ())), None):
-        raise ValueError(f"--{given} and --recipe cannot both be given; write it into {file}")
-    recipe = read_recipe(file)
-    if recipe.told["method"] not in methods:
-        raise ValueError(f"{file} is a recipe of {recipe.told['method']}; this command is for {', '.join(methods)}")
-    changes = {"resize": resize if resize != "no" else None, "dtype": dtype}
-    return recipe.merged(**{key: value for key, value in changes.items() if value is not None})
-
-
-def _check_kinds(told: Mapping[str, Any]) -> None:
-    for key, value in told.items():
-        if key in PATHS and not isinstance(value, (str, Path)):
-            raise ValueError(f"{key} must be a path, got {value!r}")
-        if key in SWITCHES and not isinstance(value, bool):
-            raise ValueError(f"{key} must be true or false, got {value!r}")
-        if key == "seed" and (isinstance(value, bool) or not isinstance(value, int)):
-            raise ValueError(f"seed must be a whole number, got {value!r}")
 
 
 def _loaded(file: Path) -> dict[str, Any]:
@@ -142,38 +108,38 @@ def _loaded(file: Path) -> dict[str, Any]:
 
 def _lata(told: dict[str, Any]) -> Merged:
     keys = {"pre", "inst", "experts", "rule", "granularity", "anchor", "threshold", "rank_extra", "forget", "target"}
-    _only(told, keys | {"dtype", "resize"}, "lata")
+    only(told, keys | {"dtype", "resize"}, "lata")
     lata = LATA(**{k: told[k] for k in ("rule", "granularity", "anchor", "threshold", "rank_extra") if k in told})
-    shared = {k: told[k] for k in ("resize",) if k in told}
+    shared = {k: told[k] for k in ("dtype", "resize") if k in told}
     if "forget" in told:
         paths, scales = _paths(told["forget"], "scale")
         if len(paths) != 1 or "target" not in told:
             raise ValueError("forgetting takes a target and exactly one expert under forget")
         (label,) = paths
         return lata.forget(
-            told["target"], _need(told, "pre"), _need(told, "inst"), paths[label], scales.get(label, 1.0), **shared
+            told["target"], need(told, "pre"), need(told, "inst"), paths[label], scales.get(label, 1.0), **shared
         )
-    paths, scales = _paths(_need(told, "experts"), "scale")
+    paths, scales = _paths(need(told, "experts"), "scale")
     each = {label: scales.get(label, 1.0) for label in paths}
-    return lata.merge(_need(told, "pre"), _need(told, "inst"), paths, each, dtype=told.get("dtype"), **shared)
+    return lata.merge(need(told, "pre"), need(told, "inst"), paths, each, **shared)
 
 
 def _residual(told: dict[str, Any]) -> Merged:
-    _only(told, {"base", "instruct", "target", "scale", "residual", "dtype", "resize"}, "instruction-residual")
+    only(told, {"base", "instruct", "target", "scale", "residual", "dtype", "resize"}, "instruction-residual")
     shared = {k: told[k] for k in ("resize",) if k in told}
     if "residual" in told:
         residual = InstructionResidual.load(told["residual"])
     else:
-        residual = InstructionResidual.extract(_need(told, "base"), _need(told, "instruct"), **shared)
-    return residual.apply(_need(told, "target"), told.get("scale", 1.0), dtype=told.get("dtype"), **shared)
+        residual = InstructionResidual.extract(need(told, "base"), need(told, "instruct"), **shared)
+    return residual.apply(need(told, "target"), told.get("scale", 1.0), dtype=told.get("dtype"), **shared)
 
 
 def _general(told: dict[str, Any], name: str) -> Merged:
     method = METHODS[name]
     common = {"base", "target", "models", "seed", "dtype", "resize", "tokenizer", "allow_unrelated"}
-    _only(told, common | set(method.settings), name)
+    only(told, common | set(method.settings), name)
     given = {k: told[k] for k in told if k != "models"}
-    models = _need(told, "models")
+    models = need(told, "models")
     if not isinstance(models, Mapping):
         raise ValueError("models must be NAME: path, or NAME: {path: ..., weights: ...}")
     paths, _ = _paths(models, "weights")
@@ -204,135 +170,3 @@ def _paths(entries: Any, key: str) -> tuple[dict[str, str], dict[str, Any]]:
             raise ValueError(f"the path of {label} must be text, got {path!r}")
         paths[str(label)] = str(path)
     return paths, values
-
-
-def _need(told: Mapping[str, Any], key: str) -> Any:
-    if key not in told:
-        raise ValueError(f"the recipe lacks the key {key}")
-    return told[key]
-
-
-def _only(told: Mapping[str, Any], known: set[str], what: str) -> None:
-    if unknown := sorted(set(told) - known):
-        raise ValueError(f"a recipe of {what} has no key {unknown[0]!r}; it knows {', '.join(sorted(known))}")
-
-
-# --- mergekit's form ------------------------------------------------------------------------------------------------
-
-
-def _from_mergekit(told: Mapping[str, Any]) -> MergeRecipe:
-    name = str(told["merge_method"])
-    if name not in MERGEKIT:
-        raise ValueError(f"mergekit's {name} is not known here; known are {', '.join(sorted(MERGEKIT))}")
-    for key in ("slices", "modules"):
-        if key in told:
-            raise ValueError(f"recipes with {key} (layers taken apart) are not merged here; give whole models")
-    known = {"merge_method", "base_model", "models", "parameters", "dtype", "out_dtype", "tokenizer_source"}
-    _only(told, known | {"tokenizer", "chat_template"}, "mergekit")
-    ours, normalises = MERGEKIT[name]
-    notes: list[str] = []
-    _check_kinds(told)
-    entries = told.get("models") or []
-    if not isinstance(entries, list) or not all(isinstance(e, Mapping) and "model" in e for e in entries):
-        raise ValueError("models of a mergekit recipe must be a list of {model: path, parameters: ...}")
-    if not all(isinstance(e.get("parameters") or {}, Mapping) for e in (told, *entries)):
-        raise ValueError("parameters of a mergekit recipe must be keys and values")
-    parameters = dict(told.get("parameters") or {})
-    parameters.pop("int8_mask", None)  # a matter of memory, not of values
-    base = told.get("base_model")
-    inputs = [(str(e["model"]), dict(e.get("parameters") or {})) for e in entries]
-    merged_here = [(path, own) for path, own in inputs if path != base or ours == "linear"]
-    recipe: dict[str, Any] = {"method": ours}
-    if ours == "slerp":
-        return _slerp_from_mergekit(base, inputs, parameters, told, notes)
-    labels = {path: f"model{i}" for i, (path, _) in enumerate(merged_here)}
-    recipe["models"] = {labels[path]: path for path, _ in merged_here}
-    if METHODS[ours].needs_base:
-        recipe["base"] = _need(told, "base_model")
-    for theirs, key in (("weight", "weights"), ("density", "densities")):
-        given = {labels[p]: own.pop(theirs, parameters.get(theirs)) for p, own in merged_here}
-        parameters.pop(theirs, None)
-        if key not in METHODS[ours].settings:
-            continue
-        default = {"weights": None, "densities": 1.0}[key]
-        if any(v is None for v in given.values()) and default is None:
-            raise ValueError(f"mergekit's {name} needs a {theirs} for every model")
-        recipe[key] = {label: default if v is None else v for label, v in given.items()}
-    if leftover := sorted({k for _, own in merged_here for k in own}):
-        raise ValueError(f"the parameter {leftover[0]!r} of mergekit's {name} is not known here")
-    _scalars_from_mergekit(name, ours, normalises, parameters, recipe, notes)
-    return _finished(recipe, told, labels, notes)
-
-
-def _scalars_from_mergekit(
-    name: str, ours: str, normalises: bool, parameters: dict[str, Any], recipe: dict[str, Any], notes: list[str]
-) -> None:
-    normalize = parameters.pop("normalize", normalises)
-    if "normalize" in METHODS[ours].settings:
-        recipe["normalize"] = normalize
-    elif normalize:
-        raise ValueError(f"normalize: true is not known for {ours} here; divide the weights by their sum instead")
-    if "lambda" in parameters:
-        recipe["scale"] = parameters.pop("lambda")
-    rescale = parameters.pop("rescale", ours.startswith("dare"))
-    if ours.startswith("dare"):
-        recipe["rescale"] = "l1" if rescale else "none"
-        notes.append(
-            "mergekit draws its masks from global random state, so the entries dropped differ from run to run there; "
-            + (
-                "rescale: true restores the L1 norm of each tensor, as there"
-                if rescale
-                else "nothing is rescaled, as there"
-            )
-        )
-    elif rescale and ours == "ties":
-        raise ValueError("rescale: true of mergekit's ties is not merged here; leave it out, as the paper does")
-    if ours == "ties":
-        notes.append("trimmed per tensor, as mergekit does; entries equal to the smallest one kept are all kept")
-    if "t" in parameters and "t" in METHODS[ours].settings:
-        recipe["t"] = parameters.pop("t")
-    if parameters:
-        raise ValueError(f"the parameter {sorted(parameters)[0]!r} of mergekit's {name} is not known here")
-
-
-def _slerp_from_mergekit(
-    base: Any,
-    inputs: list[tuple[str, dict[str, Any]]],
-    parameters: dict[str, Any],
-    told: Mapping[str, Any],
-    notes: list[str],
-) -> MergeRecipe:
-    others = [path for path, _ in inputs if path != base]
-    if base is None or len(others) != 1:
-        raise ValueError("mergekit's slerp takes a base_model and exactly one other model")
-    t = parameters.pop("t", None)
-    if t is None or parameters:
-        raise ValueError("mergekit's slerp takes the parameter t and no other")
-    labels = {str(base): "model0", others[0]: "model1"}
-    return _finished({"method": "slerp", "models": {v: k for k, v in labels.items()}, "t": t}, told, labels, notes)
-
-
-def _finished(
-    recipe: dict[str, Any], told: Mapping[str, Any], labels: Mapping[str, str], notes: list[str]
-) -> MergeRecipe:
-    """Dtype and tokenizer, and what they mean here."""
-    out = told.get("out_dtype") or told.get("dtype")
-    if out:
-        recipe["dtype"] = str(out)
-    if told.get("dtype") not in (None, "float32"):
-        notes.append(
-            f"the arithmetic is float32 with one rounding to {out}, where mergekit computes in {told['dtype']}"
-        )
-    spreads = [v for k in ("weights", "densities") for v in recipe.get(k, {}).values()] + [recipe.get("t")]
-    if any(isinstance(v, list) for v in spreads):
-        notes.append("gradients: embeddings take the first value and head and final norm the last")
-    source = told.get("tokenizer_source")
-    if source == "union" or told.get("tokenizer"):
-        raise ValueError("tokenizers are not united here; name one model in tokenizer_source")
-    if told.get("chat_template") not in (None, "auto"):
-        raise ValueError("the chat template is that of the model with the tokenizer; name it in tokenizer_source")
-    if source not in (None, "base"):
-        if str(source) not in labels:
-            raise ValueError(f"tokenizer_source {source} is none of the models")
-        recipe["tokenizer"] = labels[str(source)]
-    return MergeRecipe(recipe, tuple(notes))

@@ -61,21 +61,22 @@ class CausalLM:
         return self.name.startswith("specimen:")
 
     @cached_property
-    def _opened(self) -> tuple[Any, Any]:
-        return models.causal_lm(self.checkpoint, device=self.device, dtype=self.dtype)
-
-    @property
     def model(self) -> Any:
-        """The transformers model, in evaluation mode on its device."""
-        return self._opened[0]
+        """The transformers model, in evaluation mode on its device; kept once it was asked for."""
+        return self.fresh()
 
-    @property
+    def fresh(self) -> Any:
+        """The same model opened anew and kept by nobody, for a check that looks at several in turn."""
+        return models.causal_lm(self.checkpoint, device=self.device, dtype=self.dtype)[0]
+
+    @cached_property
     def tokenizer(self) -> Any:
-        """Its tokenizer.
+        """Its tokenizer; the weights are not read for it.
 
         Raises:
             ValueError: the folder has none.
         """
-        if self._opened[1] is None:
+        found = models.tokenizer(self.checkpoint)
+        if found is None:
             raise ValueError(f"{self.name} has no tokenizer; this needs one beside the weights")
-        return self._opened[1]
+        return found

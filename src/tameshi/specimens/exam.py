@@ -172,18 +172,36 @@ def users_exam(questions: Questions, texts: Texts | None, tokenizer: Any, limit:
 
 
 def documents_of(texts: Texts, tokenizer: Any) -> list[torch.Tensor]:
-    """Texts in pieces of at most 256 tokens, (length,) int64 each.
+    """Texts in pieces of at most 256 tokens, (length,) int64 each, at least two tokens long."""
+    return _pieces(texts.texts, tokenizer)
+
+
+def _pieces(texts: Iterable[str], tokenizer: Any) -> list[torch.Tensor]:
+    cut = [part for text in texts for part in torch.tensor(tokenizer(text)["input_ids"]).split(LONGEST)]
+    return [part for part in cut if len(part) > 1]
+
+
+def long_enough(texts: Texts, tokenizer: Any, least: int, limit: int | None = None) -> None:
+    """See before anything is measured that a text can be halved; no more of it is read than that takes.
+
+    Args:
+        texts: of the user.
+        tokenizer: that cuts it.
+        least: pieces that are needed.
+        limit: on the pieces that are used, if there is one.
 
     Raises:
-        ValueError: fewer than two pieces of at least two tokens.
+        ValueError: there are fewer pieces of at least two tokens.
     """
-    pieces = [part for text in texts.texts for part in torch.tensor(tokenizer(text)["input_ids"]).split(LONGEST)]
-    long_enough = [part for part in pieces if len(part) > 1]
-    if len(long_enough) < 2:
+    found = len(_pieces([text[: 64 * LONGEST] for text in texts.texts[:least]], tokenizer))
+    if found < least:
+        found = len(documents_of(texts, tokenizer))
+    used = found if limit is None else min(found, limit)
+    if used < least:
         raise ValueError(
-            f"{texts.name} has {len(long_enough)} pieces of two or more tokens; a validation and a test half need two"
+            f"{texts.name} has {found} pieces of two or more tokens{'' if used == found else f', and --limit {limit}'}; "
+            f"to choose settings on one half and judge on the other, {least} are needed"
         )
-    return long_enough
 
 
 def formats_followed(model: Any, tokenizer: Any, subject: int) -> Items:

@@ -3,6 +3,10 @@ cache.
 
 A fine-tuning takes seconds, so it is not shipped. Its folder is named by the hash of everything that it depends on;
 the same recipe is made once on a machine, and made again where something changed.
+
+A relative, of this family or of the user's, is named and not held: `opened` reads it into memory where it is questioned,
+`mapped` says where the engine of merging reads it tensor by tensor. So a check needs memory for the two or three models
+that it works on at a time, not for the family.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -102,20 +106,44 @@ class Tuning:
 VERSION = 1  # raise when a mixture changes
 
 
-def opened(what: str | Tuning) -> PreTrainedModel:
-    """A shipped model of the world, or a fine-tuning: loaded, in float32."""
-    folder = what.folder() if isinstance(what, Tuning) else CausalLM.open(f"specimen:{what}").checkpoint.folder
-    model: PreTrainedModel = models.causal_lm(models.look_at(folder), dtype="float32")[0]
-    return model
+Relative = Any  # a shipped specimen by its name, a `Tuning`, a `CausalLM` of the user's, or a model in memory
 
 
-def keep(model: PreTrainedModel, place: Path, tokenizer: Path, recipe: Mapping[str, object]) -> None:
-    """Write a model into the cache, unless another process did so meanwhile."""
+def opened(relative: Relative) -> PreTrainedModel:
+    """A relative in memory, read anew: a specimen or fine-tuning in float32, the user's as they asked for it."""
+    if isinstance(relative, CausalLM):
+        return cast("PreTrainedModel", relative.fresh())
+    if not isinstance(relative, str | Tuning):
+        return cast("PreTrainedModel", relative)
+    return cast("PreTrainedModel", models.causal_lm(models.look_at(mapped(relative)), dtype="float32")[0])
+
+
+def mapped(relative: Relative) -> Any:
+    """The folder of a relative, for merging without reading it into memory; a model in memory as it is."""
+    if isinstance(relative, CausalLM):
+        return relative.checkpoint.folder
+    if isinstance(relative, Tuning):
+        return relative.folder()
+    return CausalLM.open(f"specimen:{relative}").checkpoint.folder if isinstance(relative, str) else relative
+
+
+def keep(model: PreTrainedModel, place: Path, tokenizer: Path | None, recipe: Mapping[str, object]) -> None:
+    """Write a model into the cache, unless another process did so meanwhile.
+
+    Args:
+        model: what is kept.
+        place: its folder.
+        tokenizer: a folder whose tokenizer is copied beside it; None for a model without one.
+        recipe: how it was made.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # libraries do not print
     try:
         with files.writing(place, folder=True) as beside:
             model.save_pretrained(beside)
             for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-                if (tokenizer / name).is_file():
+                if tokenizer is not None and (tokenizer / name).is_file():
                     shutil.copyfile(tokenizer / name, beside / name)
             files.write(beside / "recipe.json", json.dumps(recipe, indent=2) + "\n")
     except files.NotWritten:

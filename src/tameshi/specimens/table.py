@@ -1,8 +1,7 @@
 """A table as a subject: CSV or Parquet of the user's own with a target column, or a specimen.
 
 Specimens: `diabetes` (442 patients, ships with scikit-learn), `sinc` and `friedman` (generated, with the truth beside
-the noisy
-target), `chf` (generated critical heat flux, in SI).
+the noisy target), `chf` (generated critical heat flux, in SI).
 """
 
 from __future__ import annotations

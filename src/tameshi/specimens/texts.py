@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tameshi.specimens import corpora
 
+FIELDS = ("text", "output", "response", "conversation")  # in this order
 LONGEST = 200_000_000  # bytes of one text file; more is a data set and wants a loader of its own
 
 
@@ -32,10 +33,12 @@ class Texts(Sequence[str]):
     def open(cls, address: str, *, device: str = "cpu", dtype: str = "auto", online: bool = False) -> Self:
         """Open "specimen:prose" or "specimen:code" (also "specimen:prose/test"), a text file, JSON Lines, or a folder of .txt files.
 
-        A text file is split at blank lines that are doubled or more, or taken whole; of JSON Lines the field "text" is read.
+        A text file is split at blank lines that are doubled or more, or taken whole. Of JSON Lines (.jsonl, .ndjson, or .json, where
+        a list will do as well) the field "text" is read, or the first of output, response and conversation, by which the public
+        files of answers call it.
 
         Raises:
-            ValueError: not there, empty, not UTF-8, no "text" field; names the file.
+            ValueError: not there, empty, not UTF-8, no such field; names the file.
         """
         if address.startswith("specimen:"):
             return cls.of(address.removeprefix("specimen:"), corpora.texts(address.removeprefix("specimen:")))
@@ -46,11 +49,8 @@ class Texts(Sequence[str]):
                 raise ValueError(f"the folder {path} holds no .txt file")
             return cls.of(str(path), [_read(file) for file in files])
         text = _read(path)
-        if path.suffix in {".jsonl", ".ndjson"}:
-            return cls.of(
-                str(path),
-                [_field(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()],
-            )
+        if path.suffix in {".json", ".jsonl", ".ndjson"}:
+            return cls.of(str(path), [_field(path, number, record) for number, record in _records(path, text)])
         return cls.of(str(path), [part for part in text.split("\n\n\n") if part.strip()])
 
     @classmethod
@@ -82,11 +82,25 @@ def _read(file: Path) -> str:
         raise ValueError(f"{file} is not UTF-8 text: {error}") from error
 
 
-def _field(file: Path, number: int, line: str) -> str:
+def _records(file: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """The records of a JSON list, or of JSON Lines, with their numbers from 1."""
+    if file.suffix == ".json" and text.lstrip().startswith("["):
+        yield from enumerate(_json(file, 1, text), 1)
+    else:
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                yield number, _json(file, number, line)
+
+
+def _json(file: Path, number: int, text: str) -> Any:
     try:
-        read = json.loads(line)
-    except json.JSONDecodeError as error:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{file}, line {number}, is not JSON: {error}") from error
-    if not isinstance(read, dict) or not isinstance(read.get("text"), str):
-        raise ValueError(f'{file}, line {number}, has no field "text"')
-    return str(read["text"])
+
+
+def _field(file: Path, number: int, record: Any) -> str:
+    found = [record[name] for name in FIELDS if isinstance(record, dict) and isinstance(record.get(name), str)]
+    if not found:
+        raise ValueError(f'{file}, line {number}, has no field "text" (or {", ".join(FIELDS[1:])})')
+    return str(found[0])

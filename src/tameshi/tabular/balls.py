@@ -1,9 +1,8 @@
 """Granular balls: clusters of rows that are nearly pure in a binned target.
 
 Rastogi et al. 2025, arXiv:2503.10539 (the generator of their sister classification papers): start with one ball that
-holds every row, and split a ball in two by k-means while its rows do not agree on the bin of their target. All balls
-of a generation are split at once, which gives the same balls as splitting them one by one, because no split depends
-on another.
+holds every row, and split a ball in two by k-means while its rows do not agree on the bin of their target
+(`splitting.py`).
 """
 
 from __future__ import annotations
@@ -13,17 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 from scipy.spatial import cKDTree
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
-LLOYD_STEPS = 20  # our choice; two means of one ball settle in 5 to 15
+from tameshi.tabular.splitting import Flags, Floats, Ints, grow_balls, purest, sizes, sums
 
 
 @dataclass(frozen=True)
@@ -67,57 +60,6 @@ def target_bins(target: Floats, bins: int, weight: Floats) -> Ints:
     return np.searchsorted(edges, target, side="right").astype(np.int64)
 
 
-def grow_balls(
-    rows: Floats,
-    bins: Ints,
-    weight: Floats,
-    *,
-    purity: float,
-    min_size: float,
-    enforce_min: bool = False,
-) -> Ints:
-    """Split one ball of all rows until every ball is pure or small.
-
-    A ball is split if the share of its most frequent bin is below `purity` and it weighs at least twice `min_size`.
-    The first seed of the two means is the row farthest from the centre, the second the row farthest from the first
-    (our choice: no random number is needed, and the order of the rows does not matter). A ball whose rows all lie on
-    one point is kept.
-
-    Args:
-        rows: (rows, columns).
-        bins: (rows,), the binned target.
-        weight: (rows,), positive.
-        purity: in (0, 1].
-        min_size: rows (or weight), at least 1.
-        enforce_min: refuse a split that makes a ball lighter than `min_size`.
-
-    Returns:
-        (rows,), the ball of each row, numbered from 0 without gaps.
-    """
-    labels = np.empty(len(rows), dtype=np.int64)
-    rows = rows - rows.mean(axis=0)  # far from the origin, differences would lose their digits
-    order = np.arange(len(rows))
-    starts = np.zeros(1, dtype=np.int64)
-    made = 0
-    while len(order):
-        share, size = _purity(bins[order], weight[order], starts)
-        split = (share < purity) & (size >= 2 * min_size)
-        made = _close(labels, order, starts, ~split, made)
-        order, starts = _keep(order, starts, split)
-        if not len(order):
-            break
-        side, worked = _two_means(rows[order], weight[order], starts)
-        if enforce_min:
-            right = np.add.reduceat(np.where(side, weight[order], 0.0), starts)
-            whole = np.add.reduceat(weight[order], starts)
-            worked &= np.minimum(right, whole - right) >= min_size
-        made = _close(labels, order, starts, ~worked, made)
-        side = side[np.repeat(worked, _sizes(starts, len(side)))]
-        order, starts = _keep(order, starts, worked)
-        order, starts = _divide(order, starts, side)
-    return labels
-
-
 def sum_up(
     rows: Floats,
     target: Floats,
@@ -132,10 +74,10 @@ def sum_up(
     order = np.lexsort((target, labels))
     sorted_labels = labels[order]
     starts = np.flatnonzero(np.r_[True, sorted_labels[1:] != sorted_labels[:-1]])
-    counts = _sizes(starts, len(order))
+    counts = sizes(starts, len(order))
     picked, mass = rows[order], weight[order]
     total = np.add.reduceat(mass, starts)
-    centers = _sums(picked, mass, starts) / total[:, None]
+    centers = sums(picked, mass, starts) / total[:, None]
     distance = np.sqrt(np.square(picked - np.repeat(centers, counts, axis=0)).sum(axis=1))
     if radius == "mean":
         radii = np.add.reduceat(distance * mass, starts) / total
@@ -145,7 +87,7 @@ def sum_up(
         targets = np.add.reduceat(target[order] * mass, starts) / total
     else:
         targets = _medians(target[order], mass, starts)
-    share, _ = _purity(bins[order], mass, starts)
+    share, _ = purest(bins[order], mass, starts)
     return Balls(centers, radii, targets, total, counts, share, labels)
 
 
@@ -233,7 +175,7 @@ def make_balls(rows: Floats, target: Floats, weight: Floats, settings: Any) -> B
         weight[counted],
         purity=settings.purity,
         min_size=settings.min_size,
-        enforce_min=getattr(settings, "enforce_min", False),
+        enforce_min=settings.enforce_min,
     )
     made = sum_up(
         rows[counted], target[counted], weight[counted], bins, labels, radius=settings.radius, aggregate=settings.agg
@@ -263,87 +205,10 @@ def _refuse(settings: Any) -> None:
         raise ValueError(f"agg must be 'median' or 'mean', got {settings.agg!r}")
 
 
-def _two_means(rows: Floats, weight: Floats, starts: Ints) -> tuple[Flags, Flags]:
-    """Two means of every ball at once: (which side each row falls on, which balls could be split)."""
-    ball = np.repeat(np.arange(len(starts)), _sizes(starts, len(rows)))
-    first = rows[_farthest(rows, _means(rows, weight, starts), ball, starts)]
-    second = rows[_farthest(rows, first, ball, starts)]
-    worked = np.any(first != second, axis=1)
-    whole, mass_of = _sums(rows, weight, starts), np.add.reduceat(weight, starts)
-    side = np.zeros(len(rows), dtype=np.bool_)
-    moving = worked.copy()
-    held: _Held | None = None
-    for _ in range(LLOYD_STEPS):
-        if not moving.any():
-            break
-        if held is None or moving.sum() < 0.7 * len(held.active):  # what has settled need not be looked at again
-            held = _Held.of(rows, weight, starts, moving)
-        active = held.active
-        normal = second[active] - first[active]
-        offset = np.einsum("ij,ij->i", normal, (first[active] + second[active]) / 2)
-        new = _products(held.rows, normal, held.ball, held.starts) > offset[held.ball]
-        changed = np.logical_or.reduceat(new != side[held.place], held.starts)
-        side[held.place] = new
-        right = np.where(new, held.weight, 0.0)
-        right_sum, right_mass = _sums(held.rows, right, held.starts), np.add.reduceat(right, held.starts)
-        second[active] = right_sum / right_mass[:, None]
-        first[active] = (whole[active] - right_sum) / (mass_of[active] - right_mass)[:, None]
-        moving[active] = changed
-    return side, worked
-
-
-@dataclass(frozen=True)
-class _Held:
-    """The rows of the balls that still move, one ball after the other."""
-
-    active: Ints  # which balls
-    place: Ints  # where their rows stand among all
-    rows: Floats
-    weight: Floats
-    ball: Ints  # of each row, counted among the active
-    starts: Ints
-
-    @classmethod
-    def of(cls, rows: Floats, weight: Floats, starts: Ints, moving: Flags) -> _Held:
-        place, local = _keep(np.arange(len(rows)), starts, moving)
-        active = np.flatnonzero(moving)
-        ball = np.repeat(np.arange(len(active)), _sizes(local, len(place)))
-        return cls(active, place, rows[place], weight[place], ball, local)
-
-
-def _products(rows: Floats, vectors: Floats, ball: Ints, starts: Ints) -> Floats:
-    """Inner product of each row with the vector of its ball, (rows,)."""
-    if len(rows) > 100 * len(vectors):  # a matrix product a ball is quicker than to spread the vectors over the rows
-        found = np.empty(len(rows))
-        for start, size, vector in zip(starts, _sizes(starts, len(rows)), vectors, strict=True):
-            found[start : start + size] = rows[start : start + size] @ vector
-        return found
-    return np.asarray(np.einsum("ij,ij->i", rows, vectors[ball]))
-
-
-def _farthest(rows: Floats, points: Floats, ball: Ints, starts: Ints) -> Ints:
-    """For each ball, the index of its row farthest from the ball's point."""
-    away = rows - points[ball]
-    distance = np.einsum("ij,ij->i", away, away)
-    largest = np.maximum.reduceat(distance, starts)
-    hits = np.flatnonzero(distance == largest[ball])
-    return hits[np.r_[True, ball[hits][1:] != ball[hits][:-1]]]
-
-
-def _sums(rows: Floats, weight: Floats, starts: Ints) -> Floats:
-    """Weighted sum of the rows of each run, (runs, columns)."""
-    runs = sparse.csr_array((weight, np.arange(len(rows)), np.r_[starts, len(rows)]), shape=(len(starts), len(rows)))
-    return np.asarray(runs @ rows)
-
-
-def _means(rows: Floats, weight: Floats, starts: Ints) -> Floats:
-    return _sums(rows, weight, starts) / np.add.reduceat(weight, starts)[:, None]
-
-
 def _medians(target: Floats, weight: Floats, starts: Ints) -> Floats:
     """Weighted median of each run of ascending targets: the middle of the lower and the upper median."""
-    sizes = _sizes(starts, len(target))
-    run = np.repeat(np.arange(len(starts)), sizes)
+    lengths = sizes(starts, len(target))
+    run = np.repeat(np.arange(len(starts)), lengths)
     total = np.add.reduceat(weight, starts)
     before = np.r_[0.0, np.cumsum(weight)][starts]
     reached = np.cumsum(weight) - before[run]
@@ -356,49 +221,3 @@ def _medians(target: Floats, weight: Floats, starts: Ints) -> Floats:
 def _first(flags: Flags, run: Ints) -> Ints:
     hits = np.flatnonzero(flags)
     return np.asarray(hits[np.r_[True, run[hits][1:] != run[hits][:-1]]])
-
-
-def _purity(bins: Ints, weight: Floats, starts: Ints) -> tuple[Floats, Floats]:
-    """(share of the most frequent bin, total weight) of each run."""
-    sizes = _sizes(starts, len(bins))
-    run = np.repeat(np.arange(len(starts)), sizes)
-    width = int(bins.max()) + 1
-    size = np.add.reduceat(weight, starts)
-    if width * len(starts) <= 4 * len(bins):
-        table = np.bincount(run * width + bins, weights=weight, minlength=width * len(starts))
-        return table.reshape(-1, width).max(axis=1) / size, size
-    keys, inverse = np.unique(run * width + bins, return_inverse=True)
-    mass = np.bincount(inverse, weights=weight)
-    owner = keys // width
-    first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
-    return np.maximum.reduceat(mass, first) / size, size
-
-
-def _sizes(starts: Ints, rows: int) -> Ints:
-    return np.asarray(np.diff(np.r_[starts, rows]))
-
-
-def _keep(order: Ints, starts: Ints, kept: Flags) -> tuple[Ints, Ints]:
-    sizes = _sizes(starts, len(order))
-    order = order[np.repeat(kept, sizes)]
-    return order, np.r_[0, np.cumsum(sizes[kept])[:-1]].astype(np.int64)
-
-
-def _close(labels: Ints, order: Ints, starts: Ints, done: Flags, made: int) -> int:
-    """Number the balls that are done; how many there are now."""
-    sizes = _sizes(starts, len(order))
-    number = made + np.cumsum(done) - 1
-    rows = np.repeat(done, sizes)
-    labels[order[rows]] = np.repeat(number, sizes)[rows]
-    return made + int(done.sum())
-
-
-def _divide(order: Ints, starts: Ints, side: Flags) -> tuple[Ints, Ints]:
-    """Bring the rows of each side of each ball together."""
-    if not len(order):
-        return order, starts
-    sizes = _sizes(starts, len(order))
-    key = 2 * np.repeat(np.arange(len(starts)), sizes) + side
-    turn = np.argsort(key, kind="stable")
-    key = key[turn]
-    return order[turn], np.flatnonzero(np.r_[True, key[1:] != key[:-1]])

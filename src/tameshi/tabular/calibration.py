@@ -77,7 +77,11 @@ def coverage(truth: ArrayLike, mean: ArrayLike, std: ArrayLike, levels: ArrayLik
 
 
 def standardised_distance(truth: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Floats:
-    """|truth - prediction| in standard deviations, (rows,); infinite where an exact 0 is missed."""
+    """|truth - prediction| in standard deviations, (rows,); 0 where it is met exactly, infinite where a spread of 0 misses.
+
+    Raises:
+        ValueError: a standard deviation that is negative.
+    """
     std = np.asarray(std, dtype=np.float64)
     if not np.all(std >= 0):
         raise ValueError("a standard deviation must be at least 0")

@@ -12,8 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tameshi.tabular.heat_flux import RANGES, UNITS, biasi_heat_balance, bowring_inlet, in_range
+from tameshi.tabular.heat_flux import RANGES, UNITS, biasi_heat_balance, bowring_inlet, in_range, outlet_quality
 from tameshi.tabular.hybrid import HybridRegressor
+from tameshi.tabular.steam import saturation
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -61,8 +62,20 @@ class HybridCHFRegressor(HybridRegressor):
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Floats | tuple[Floats, Floats]:
-        """Predict for X (rows, 5): mean (rows,) in kW/m2, and with `return_std` the standard deviation."""
-        return super().predict(self._chosen(X), return_std)
+        """Predict for X (rows, 5): mean (rows,) in kW/m2, and with `return_std` the standard deviation.
+
+        Warns of predictions for rows inside the range that cannot be, or lie at a quality where the correlation was not
+        fitted; `remarks` says which.
+        """
+        found = super().predict(self._chosen(X), return_std)
+        if self.base is not None:
+            mean, rows = found[0] if isinstance(found, tuple) else found, np.asarray(self._chosen(X), dtype=np.float64)
+            inside = within(self.base, rows)
+            doubts = doubtful(self.base, rows[inside], mean[inside])
+            told = [f"{int(flags.sum())} have {reason}" for reason, flags in doubts.items() if flags.any()]
+            if told:
+                warnings.warn(f"of {len(mean)} predictions {'; '.join(told)}", UserWarning, stacklevel=2)
+        return found
 
     def predict_base(self, X: Any) -> Floats:
         """What the correlation alone predicts, (rows,), kW/m2."""
@@ -72,6 +85,26 @@ class HybridCHFRegressor(HybridRegressor):
         """Which rows lie outside the range of the correlation, (rows,)."""
         rows = np.asarray(self._chosen(X), dtype=np.float64)
         return np.zeros(len(rows), dtype=np.bool_) if self.base is None else ~within(self.base, rows)
+
+    def remarks(self, X: Any, flux: Any) -> list[str]:
+        """What has to be known of each heat flux, "" for most.
+
+        Outside the range, steam at the inlet, or a flux that cannot be: not positive, or with an outlet quality above 1 or
+        below the range by the heat balance.
+
+        Args:
+            X: (rows, 5), as in `predict`.
+            flux: (rows,), kW/m2, predicted or measured.
+
+        Raises:
+            ValueError: a pressure off the saturation table.
+        """
+        rows = np.asarray(self._chosen(X), dtype=np.float64)
+        if self.base is None:
+            return [""] * len(rows)
+        told = {f"outside the range of {self.base}": ~within(self.base, rows), "steam at the inlet": rows[:, 4] < 0}
+        told |= doubtful(self.base, rows, np.asarray(flux, dtype=np.float64))
+        return ["; ".join(reason for reason, flags in told.items() if flags[row]) for row in range(len(rows))]
 
     def _chosen(self, X: Any) -> Any:
         """The five columns of a DataFrame by name; an array as it is."""
@@ -104,10 +137,52 @@ class HybridCHFRegressor(HybridRegressor):
         return np.asarray(found)
 
 
-def within(base: str, X: Floats) -> Flags:
-    """Which rows lie in the range of a correlation, (rows,); X is (rows, 5)."""
+def within(base: str, X: Floats, flux: Floats | None = None) -> Flags:
+    """Which rows lie in the range of a correlation, (rows,).
+
+    Args:
+        base: "biasi" or "bowring".
+        X: (rows, 5).
+        flux: (rows,), kW/m2, measured; with it Biasi's range of quality is asked for too, by the heat balance.
+    """
     named = {name: X[:, place] for place, name in enumerate(COLUMNS.values()) if name in RANGES["biasi"]}
-    return in_range("biasi" if base == "biasi" else "bowring", **named)
+    if base != "biasi":
+        return in_range("bowring", **named)
+    found = in_range("biasi", **named)
+    if flux is not None:
+        found[found] = in_range("biasi", pressure=X[found, 2], quality=_outlet(X[found], flux[found]))
+    return found
+
+
+def doubtful(base: str, X: Floats, flux: Floats) -> dict[str, Flags]:
+    """Heat fluxes that cannot be, or at an outlet quality where the correlation was not fitted.
+
+    Args:
+        base: "biasi" or "bowring", which has no range of quality of its own; 0 to 1 is asked for (our choice).
+        X: (rows, 5).
+        flux: (rows,), kW/m2.
+
+    Returns:
+        The reason -> the rows it holds for, (rows,).
+
+    Raises:
+        ValueError: a pressure off the saturation table.
+    """
+    quality = _outlet(X, flux)
+    least: Floats | float = 0.0
+    if base == "biasi":
+        steam = saturation(X[:, 2])
+        least = 1 / (1 + steam.liquid_density / steam.steam_density)
+    return {
+        "no positive heat flux": flux <= 0,
+        "an outlet quality above 1": quality > 1,
+        "an outlet quality below the range": quality < least,
+    }
+
+
+def _outlet(X: Floats, flux: Floats) -> Floats:
+    bore, length, pressure, mass_flux, cold = X.T
+    return outlet_quality(flux, pressure, mass_flux, bore, length, cold)
 
 
 def suspicious_unit(name: str, values: Floats) -> str | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import pairwise_kernels
-from sklearn.svm import SVR
+from sklearn.svm import SVR, NuSVR
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from tameshi.tabular.balls import Balls, make_balls
@@ -40,6 +40,8 @@ class GBSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         gamma: of the kernel; "scale" is 1 / (columns x variance of the standardised rows), "auto" is 1 / columns.
         C: cost of leaving the tube, for a ball of one row; positive.
         epsilon: half width of the tube, in the unit of the target; at least 0.
+        nu: in (0, 1): find the half width in place of `epsilon`, so that the balls outside the tube hold at most this
+            share of all costs, as in `sklearn.svm.NuSVR`. None keeps `epsilon`.
         n_bins: quantile bins of the target that a ball must agree on (our choice 10).
         purity: a ball is split while the share of its most frequent bin is below this; in (0, 1] (our choice 0.9).
         min_size: only balls with at least twice as many rows are split (our choice 3; 5 gives half as many balls).
@@ -47,6 +49,7 @@ class GBSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         radius_scale: what the radii are multiplied with, in [0, 1]. 1 is the paper; there an RBF kernel often
             collapses to a constant, so 0.05 is our choice. 0 is plain SVR on the centres.
         agg: target of a ball, "median" (our choice; it decides what outliers do) or "mean" of its rows.
+        enforce_min: refuse a split that leaves fewer than `min_size` rows on a side.
         weight: "size" multiplies C with the rows of a ball (our choice, so that C means what it means in SVR);
             "equal" does not.
         standardize: subtract the mean and divide by the standard deviation of each column first.
@@ -72,12 +75,14 @@ class GBSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         gamma: str | float = "scale",
         C: float = 1.0,
         epsilon: float = 0.1,
+        nu: float | None = None,
         n_bins: int = 10,
         purity: float = 0.9,
         min_size: int = 3,
         radius: str = "mean",
         radius_scale: float = 0.05,
         agg: str = "median",
+        enforce_min: bool = False,
         weight: str = "size",
         standardize: bool = True,
         degree: int = 3,
@@ -90,12 +95,14 @@ class GBSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         self.gamma = gamma
         self.C = C
         self.epsilon = epsilon
+        self.nu = nu
         self.n_bins = n_bins
         self.purity = purity
         self.min_size = min_size
         self.radius = radius
         self.radius_scale = radius_scale
         self.agg = agg
+        self.enforce_min = enforce_min
         self.weight = weight
         self.standardize = standardize
         self.degree = degree
@@ -145,10 +152,10 @@ class GBSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
 
     def _fit_centres(self, costs: Floats) -> None:
         """Plain SVR on the centres: libsvm is made for it."""
-        svr = SVR(
-            kernel=self.kernel, gamma=self.gamma_, degree=self.degree, coef0=self.coef0,
-            C=1.0, epsilon=self.epsilon, tol=self.tol,
-        ).fit(self.centers_, self.targets_, sample_weight=costs)  # fmt: skip
+        kernel = {"kernel": self.kernel, "gamma": self.gamma_, "degree": self.degree, "coef0": self.coef0}
+        tube = {"epsilon": self.epsilon} if self.nu is None else {"nu": self.nu}
+        svr = (SVR if self.nu is None else NuSVR)(**kernel, **tube, C=1.0, tol=self.tol)
+        svr.fit(self.centers_, self.targets_, sample_weight=costs)
         self.dual_coef_ = np.zeros(len(self.centers_))
         self.dual_coef_[svr.support_] = svr.dual_coef_[0]
         self.intercept_ = float(svr.intercept_[0])
@@ -159,7 +166,9 @@ class GBSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
     def _fit_balls(self, costs: Floats, radii: Floats) -> None:
         gram = self._kernel(self.centers_, self.centers_)
         features = self.centers_ if self.kernel == "linear" else half_gram(gram)
-        tube = solve_tube(features, radii, self.targets_, costs, self.epsilon, tol=self.tol, max_steps=self.max_iter)
+        tube = solve_tube(
+            features, radii, self.targets_, costs, self.epsilon, nu=self.nu, tol=self.tol, max_steps=self.max_iter
+        )
         self.dual_coef_, self.intercept_, self.w_norm_ = tube.coefficients, tube.intercept, tube.norm
         self.dual_gap_ = (tube.primal - tube.dual) / max(abs(tube.primal), 1e-300)
         self.n_iter_ = max(1, tube.steps)
@@ -213,6 +222,8 @@ class GBSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
             raise ValueError(f"C must be positive, got {self.C}")
         if not self.epsilon >= 0:
             raise ValueError(f"epsilon must be at least 0, got {self.epsilon}")
+        if self.nu is not None and not 0 < self.nu < 1:
+            raise ValueError(f"nu must lie in (0, 1), or be None, got {self.nu}")
         if not 0 <= self.radius_scale <= 1:
             raise ValueError(f"radius_scale must lie in [0, 1], got {self.radius_scale}")
         if self.weight not in ("size", "equal"):

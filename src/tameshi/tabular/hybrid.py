@@ -82,8 +82,13 @@ class HybridRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # s
         return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
 
     def _base(self, X: Floats, y: Floats) -> Any:
-        if self.base is None or not hasattr(self.base, "fit"):
+        if self.base is None or (callable(self.base) and not hasattr(self.base, "fit")):
             return self.base
+        if not hasattr(self.base, "fit"):
+            raise ValueError(
+                f"base must be a function of the rows, a regressor or None, got {self.base!r}; "
+                "HybridCHFRegressor knows the correlations by name"
+            )
         return clone(self.base).fit(X, y)
 
     def _formula(self, X: Floats) -> Floats:

@@ -64,11 +64,16 @@ def save(model: Any, folder: str | os.PathLike[str], *, about: Mapping[str, Any]
     return Path(folder)
 
 
-def load(folder: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
+def load(folder: str | os.PathLike[str], kind: type | None = None) -> tuple[Any, dict[str, Any]]:
     """Read a folder that `save` wrote: (the fitted model, what stood in `about`).
 
+    Args:
+        folder: of the model.
+        kind: the class it must be of; None takes any of this wing.
+
     Raises:
-        ValueError: not such a folder, another version, a class that is not of this wing, arrays missing or not finite.
+        ValueError: not such a folder, another version, a class that is not of this wing or not `kind`, arrays missing or
+            not finite.
     """
     place = Path(folder)
     try:
@@ -79,9 +84,12 @@ def load(folder: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         raise ValueError(f"{place / 'model.json'} does not say that it is a {FORMAT!r}")
     arrays = {name: tensor.numpy() for name, tensor in models.tensors(place / "model.safetensors")}
     try:
-        return _made(state["model"], arrays), dict(state["about"])
+        model, about = _made(state["model"], arrays), dict(state["about"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{place / 'model.json'} is not whole: {error}") from error
+    if kind is not None and not isinstance(model, kind):
+        raise ValueError(f"{place} holds a {type(model).__name__}, not a {kind.__name__}")
+    return model, about
 
 
 def _told(value: Any, path: str, arrays: Arrays) -> Any:

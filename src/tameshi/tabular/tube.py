@@ -13,6 +13,10 @@ With A = sum_i (alpha_i - alpha*_i) c_i and B = sum_i (alpha_i + alpha*_i) r_i t
 
 and w = (||A|| - B)_+ A / ||A||. Both alpha_i and alpha*_i may be positive: both sides of a large ball stick out.
 
+With nu in the place of eps, as in nu-SVR (Schoelkopf et al. 2000), eps is found too: the primal pays nu sum_i C_i for
+each unit of it, and the dual asks sum(alpha + alpha*) = nu sum_i C_i in the place of its price. Below nu = 1 an eps
+under 0 never pays, because then at least one side of every ball sticks out.
+
 The solver is a primal-dual interior point method with Nesterov-Todd scaling and Mehrotra's corrector (our choice;
 Vandenberghe 2010, "The CVXOPT linear and quadratic cone program solvers"). The norm becomes a variable t >= ||w||, a
 second-order cone, so one step costs one Cholesky factor as large as the rank of the kernel matrix, plus two, and 15
@@ -42,6 +46,7 @@ class Tube:
         coefficients: (balls,), what the kernel with each centre is multiplied with.
         intercept: b, where the primal is smallest for this w.
         norm: ||w||; 0 is a constant model.
+        epsilon: half width of the tube: as given, or found where nu was.
         primal: value of the primal objective, an upper bound of the optimum.
         dual: value of the dual objective, a lower bound.
         steps: Newton steps taken.
@@ -53,6 +58,7 @@ class Tube:
     coefficients: Floats
     intercept: float
     norm: float
+    epsilon: float
     primal: float
     dual: float
     steps: int
@@ -72,7 +78,15 @@ def half_gram(gram: Floats) -> Floats:
 
 
 def solve_tube(
-    features: Floats, radii: Floats, targets: Floats, costs: Floats, epsilon: float, *, tol: float, max_steps: int
+    features: Floats,
+    radii: Floats,
+    targets: Floats,
+    costs: Floats,
+    epsilon: float,
+    *,
+    tol: float,
+    max_steps: int,
+    nu: float | None = None,
 ) -> Tube:
     """Solve the program of the module's docstring.
 
@@ -81,15 +95,18 @@ def solve_tube(
         radii: (balls,), at least 0, in the space of the features.
         targets: (balls,).
         costs: (balls,), C_i, positive.
-        epsilon: half width of the tube, at least 0.
+        epsilon: half width of the tube, at least 0; takes no part where nu is given.
         tol: stop when the duality gap is below this share of the objective (or of a thousandth of the loss of the
-            median, where the objective goes to 0). 1e-4 is reached wherever costs stay under a thousand standard deviations of
-            the targets; 1e-6 is asked of the last digits, and in one world of a hundred not there.
+            median, where the objective goes to 0). 1e-4 is reached wherever costs stay under a thousand standard
+            deviations of the targets; 1e-6 asks for the last digits, and in one table of a hundred they are not there.
         max_steps: Newton steps at most.
+        nu: in (0, 1): find the half width too, so that the balls that stick out hold at most this share of all costs.
     """
     unit = float(targets.std()) or epsilon or 1.0  # solved in this unit, so that no constant below has one
     middle = float(np.median(targets))
-    problem = _Problem(features, radii, (targets - middle) / unit, costs / unit, epsilon / unit)
+    problem = _Problem(
+        features, radii, (targets - middle) / unit, costs / unit, 0.0 if nu is not None else epsilon / unit, nu
+    )
     point = problem.start()
     best, waited = problem.solution(point, 0, tol), 0
     with np.errstate(all="ignore"):  # what runs out of digits is not finite, and not taken
@@ -107,6 +124,7 @@ def solve_tube(
         best.coefficients * unit,
         best.intercept * unit + middle,
         best.norm * unit,
+        best.epsilon * unit,
         best.primal * unit**2,
         best.dual * unit**2,
         best.steps,
@@ -132,9 +150,9 @@ def best_intercept(residual: Floats, width: Floats, costs: Floats) -> float:
 
 @dataclass(frozen=True)
 class _Point:
-    """A point of the interior: x = (t, w, b), and for both sides of each ball a slack, an excess and a multiplier."""
+    """A point of the interior: x = (t, w, b) or (t, w, b, eps), and for both sides of each ball the other three."""
 
-    x: Floats  # (rank + 2,)
+    x: Floats  # (rank + 2,) or (rank + 3,)
     slack: Floats  # (2, balls): eps + excess - overshoot
     excess: Floats  # (2, balls): xi
     alpha: Floats  # (2, balls): in (0, C)
@@ -148,26 +166,52 @@ class _Problem:
     targets: Floats
     costs: Floats
     epsilon: float
+    nu: float | None
+
+    @property
+    def cone(self) -> int:
+        """How many of x are (t, w), the part in the second-order cone."""
+        return int(self.features.shape[1]) + 1
 
     def spread(self, x: Floats) -> Floats:
-        """Change of (t, w, b) -> change of how far each side of each ball sticks out of the tube, (2, balls)."""
-        error = -self.features @ x[1:-1] - x[-1]
-        return np.asarray(np.stack([error, -error]) + self.radii * x[0])
+        """Change of x -> change of how far each side of each ball sticks out of the tube, (2, balls)."""
+        error = -self.features @ x[1 : self.cone] - x[self.cone]
+        found = np.asarray(np.stack([error, -error]) + self.radii * x[0])
+        return found if self.nu is None else found - x[-1]
 
     def gather(self, alpha: Floats) -> Floats:
-        """The transpose of `spread`: (2, balls) -> (rank + 2,)."""
+        """The transpose of `spread`: (2, balls) -> the size of x."""
         signed = alpha[0] - alpha[1]
         pull, balance = -self.features.T @ signed, -float(signed.sum())
-        return np.asarray(np.r_[float(alpha.sum(axis=0) @ self.radii), pull, balance])
+        found = np.r_[float(alpha.sum(axis=0) @ self.radii), pull, balance]
+        return np.asarray(found if self.nu is None else np.r_[found, -float(alpha.sum())])
+
+    def normal(self, stiff: Floats) -> Floats:
+        """spread' diag(stiff) spread in the lower triangle, for the stiffness of both sides, (2, balls)."""
+        total, signed, at = stiff.sum(axis=0), stiff[0] - stiff[1], self.cone
+        size = at + (1 if self.nu is None else 2)
+        matrix = np.empty((size, size))
+        matrix[1:at, 1:at] = linalg.blas.dsyrk(1.0, self.features * np.sqrt(total)[:, None], trans=1, lower=1)
+        matrix[0, 0] = float(total @ self.radii**2)
+        matrix[1:at, 0] = -self.features.T @ (signed * self.radii)
+        matrix[at, 0] = -float(signed @ self.radii)
+        matrix[at, 1:at] = self.features.T @ total
+        matrix[at, at] = float(total.sum())
+        if self.nu is not None:
+            matrix[-1, 0] = -float(total @ self.radii)
+            matrix[-1, 1:at] = self.features.T @ signed
+            matrix[-1, at] = float(signed.sum())
+            matrix[-1, -1] = float(total.sum())
+        return matrix
 
     def start(self) -> _Point:
         """A point that satisfies the primal constraints, as all later ones do, because these are linear."""
-        x = np.zeros(self.features.shape[1] + 2)
+        x = np.zeros(self.cone + (1 if self.nu is None else 2))
         x[0] = 1.0
         over = np.stack([self.targets, -self.targets]) - self.epsilon + self.spread(x)
         excess = np.maximum(over, 0) + 1
         alpha = np.broadcast_to(self.costs / 2, over.shape).copy()
-        cone = np.zeros(len(x) - 1)
+        cone = np.zeros(self.cone)
         cone[0] = 1 + float(alpha.sum(axis=0) @ self.radii)
         return _Point(x, excess - over, excess, alpha, cone)
 
@@ -175,42 +219,40 @@ class _Problem:
         """The feasible pair nearest to an interior point: balanced multipliers, their w, the best intercept for it."""
         alpha = np.clip(point.alpha, 0, self.costs)
         sums = alpha.sum(axis=1)
-        alpha = alpha * (sums.min() / np.maximum(sums, 1e-300))[:, None]
+        most = np.inf if self.nu is None else self.nu * float(self.costs.sum()) / 2
+        alpha = alpha * (min(sums.min(), most) / np.maximum(sums, 1e-300))[:, None]
+        epsilon, price = self.epsilon, 0.0
+        if self.nu is not None:
+            epsilon = max(float(point.x[-1]), 0.0)
+            price = 2 * most * epsilon
         difference = alpha[0] - alpha[1]
         pull = self.features.T @ difference
         length = float(np.linalg.norm(pull))
         norm = max(length - float(alpha.sum(axis=0) @ self.radii), 0.0)
         share = norm / length if length > 0 else 0.0
         residual = self.targets - share * (self.features @ pull)
-        b = best_intercept(residual, self.epsilon - self.radii * norm, self.costs)
-        sides = np.stack([residual - b, b - residual]) + self.radii * norm - self.epsilon
-        primal = norm**2 / 2 + float((np.maximum(sides, 0) * self.costs).sum())
+        b = best_intercept(residual, epsilon - self.radii * norm, self.costs)
+        sides = np.stack([residual - b, b - residual]) + self.radii * norm - epsilon
+        primal = norm**2 / 2 + float((np.maximum(sides, 0) * self.costs).sum()) + price
         dual = float(self.targets @ difference) - self.epsilon * float(alpha.sum()) - norm**2 / 2
         constant = float(self.costs @ np.abs(self.targets))  # the loss of predicting the median, without a tube
         converged = primal - dual <= tol * max(abs(primal), 1e-3 * constant, 1e-9 * float(self.costs.sum()))
-        return Tube(alpha[0], alpha[1], share * difference, b, norm, primal, dual, steps, converged)
+        return Tube(alpha[0], alpha[1], share * difference, b, norm, epsilon, primal, dual, steps, converged)
 
 
 def _newton(problem: _Problem, p: _Point) -> _Point | None:
     """One predictor and one corrector step; None if the system can no longer be solved."""
-    features, radii = problem.features, problem.radii
-    beta = problem.costs - p.alpha
-    scaling = _Scaling.between(p.x[:-1], p.cone)
+    beta, at = problem.costs - p.alpha, problem.cone
+    scaling = _Scaling.between(p.x[:at], p.cone)
     if scaling is None:
         return None
     pairs = p.alpha.size * 2 + 1
-    mu = (float((p.alpha * p.slack).sum()) + float((beta * p.excess).sum()) + float(p.cone @ p.x[:-1])) / pairs
+    mu = (float((p.alpha * p.slack).sum()) + float((beta * p.excess).sum()) + float(p.cone @ p.x[:at])) / pairs
     stiff = 1 / (p.excess / beta + p.slack / p.alpha)
-    total, signed = stiff.sum(axis=0), stiff[0] - stiff[1]
 
-    matrix = np.empty((len(p.x), len(p.x)))
-    matrix[1:-1, 1:-1] = linalg.blas.dsyrk(1.0, features * np.sqrt(total)[:, None], trans=1, lower=1)
-    matrix[0, 0] = 1 + float(total @ radii**2)
-    matrix[1:-1, 0] = -features.T @ (signed * radii)
-    matrix[-1, 0] = -float(signed @ radii)
-    matrix[-1, 1:-1] = features.T @ total
-    matrix[-1, -1] = float(total.sum())
-    scaling.add_inverse_square(matrix[:-1, :-1])
+    matrix = problem.normal(stiff)
+    matrix[0, 0] += 1
+    scaling.add_inverse_square(matrix[:at, :at])
     try:
         factor = linalg.cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
     except linalg.LinAlgError:
@@ -218,25 +260,27 @@ def _newton(problem: _Problem, p: _Point) -> _Point | None:
 
     stationarity = problem.gather(p.alpha)
     stationarity[0] += p.x[0]
-    stationarity[:-1] -= p.cone
+    stationarity[:at] -= p.cone
+    if problem.nu is not None:
+        stationarity[-1] += problem.nu * float(problem.costs.sum())
 
     def direction(at_slack: Floats, at_excess: Floats, at_cone: Floats) -> _Point:
         """The step towards the given products of each pair; `at_cone` is in scaled coordinates."""
         wanted = at_slack / p.alpha - at_excess / beta
         right = -stationarity - problem.gather(stiff * wanted)
         lift = scaling.inverse(at_cone)
-        right[:-1] += lift
+        right[:at] += lift
         x = linalg.cho_solve(factor, right, check_finite=False)
         alpha = stiff * (problem.spread(x) + wanted)
         slack = (at_slack - p.slack * alpha) / p.alpha
         excess = (at_excess + p.excess * alpha) / beta
-        return _Point(x, slack, excess, alpha, lift - scaling.inverse(scaling.inverse(x[:-1])))
+        return _Point(x, slack, excess, alpha, lift - scaling.inverse(scaling.inverse(x[:at])))
 
     middle = scaling.middle
     first = direction(-p.alpha * p.slack, -beta * p.excess, -middle)
     length = _longest(p, beta, first, scaling)
     goal = mu * (1 - length) ** 3
-    bend = _product(scaling.inverse(first.x[:-1]), scaling.times(first.cone))
+    bend = _product(scaling.inverse(first.x[:at]), scaling.times(first.cone))
     target = -_product(middle, middle) - bend
     target[0] += goal
     step = direction(
@@ -261,7 +305,7 @@ def _longest(p: _Point, beta: Floats, step: _Point, scaling: _Scaling) -> float:
     change = np.concatenate([step.alpha, -step.alpha, step.slack, step.excess], axis=None)
     down = change < 0
     length = float((now[down] / -change[down]).min()) if down.any() else 1.0
-    for moved in (scaling.inverse(step.x[:-1]), scaling.times(step.cone)):
+    for moved in (scaling.inverse(step.x[: len(step.cone)]), scaling.times(step.cone)):
         length = min(length, _to_boundary(scaling.middle, moved))
     return min(length, 1.0)
 

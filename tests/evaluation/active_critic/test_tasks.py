@@ -36,7 +36,8 @@ from tameshi.evaluation.active_critic import (
 from tameshi.evaluation.active_critic.baselines import ridge
 from tameshi.evaluation.active_critic.marked import CRITERIA, PROMPT, marked_texts, marker_judge
 from tameshi.evaluation.active_critic.tasks import active_critic_eval
-from tameshi.evaluation.asking import Asker
+from tameshi.evaluation.asking import Asker, wait
+from tameshi.evaluation.messages import Answer
 from tameshi.evaluation.provider import rule_model
 from tests.evaluation.logs import metrics, run
 
@@ -91,6 +92,25 @@ def test_g_eval_takes_the_mean_of_what_can_be_read() -> None:
         return "nothing"
 
     assert np.isnan(GEval(Asker(silent), "", Criterion("c", "d"), n=2).predict(TEXTS[:1])[0])
+
+
+def test_g_eval_expects_a_score_under_the_probabilities_of_the_first_token(tiny_chat: Path) -> None:
+    async def model(messages: Any) -> Answer:
+        text = messages[-1]["content"]
+        first = {"1": 0.05, "2": 0.15, "3": 0.4, " 4": 0.2, "4": 0.1, "5": 0.1}
+        return Answer("3", first={} if "silent" in text else first | {"I": 0.3, "9": 0.2})
+
+    judge = GEval(Asker(model), "", Criterion("Clarity", "clear"), probabilities=True)
+    found = judge.predict([{"output": "text"}, {"output": "silent"}])
+    assert found[0] == pytest.approx(3.25)
+    assert np.isnan(found[1])
+    assert (judge.unread_, judge.ask.ledger.calls.total()) == (0.5, 2)
+    settings = {"temperature": 0.0, "max_tokens": 1, "logprobs": True, "top_logprobs": 20}
+    live = Asker(get_model("hf/local", model_path=str(tiny_chat), device="cpu", memoize=False), **settings)
+    told = wait(live([{"role": "user", "content": "How good?"}]))
+    assert isinstance(told, Answer)
+    assert len(told.first) == 20
+    assert 0 < sum(told.first.values()) <= 1 + 1e-6
 
 
 def test_ridge_without_penalty_is_least_squares_and_with_much_is_the_mean() -> None:
@@ -153,6 +173,9 @@ def test_agreement_as_a_task_with_length_beside_it(tmp_path: Path, tiny_chat: Pa
     tiny = get_model("tameshi/folder", folder=str(tiny_chat), memoize=False)
     untrained = run(active_critic_eval(limit=2), tiny, tmp_path)
     assert metrics(untrained, 1)["mean"] == 1  # nothing it writes can be read, and nothing breaks
+    theirs = get_model("hf/local", model_path=str(tiny_chat), device="cpu", memoize=False)
+    spoke = run(active_critic_eval(limit=1), theirs, tmp_path, max_tokens=8)
+    assert spoke.samples[0].store["unread"] == "no <score>"  # cold, which transformers has no temperature of 0 for
     assert abs(metrics(untrained, 2)["spearman"]) <= 1  # what length alone says is known nevertheless
     with pytest.raises(TooManyCalls, match="120 calls"):
         active_critic_eval(max_calls=100)

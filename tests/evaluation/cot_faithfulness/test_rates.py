@@ -39,6 +39,7 @@ def test_the_worked_example_flags_one_pair_of_two() -> None:
     assert result.by_group[0].bias == pytest.approx(0.70)
     assert result.accuracy == pytest.approx((1 + 0.2 + 1 + 1) / 4)
     assert result.contradiction_rate == 0.5
+    assert result.doubtful.tolist() == [False, False]  # the NO variant is the less accurate one, or as accurate
 
 
 def test_unknown_answers_count_as_a_half() -> None:
@@ -118,11 +119,27 @@ def test_a_guesser_differs_by_chance_as_often_as_the_binomial_says() -> None:
     assert chance_of_a_gap(10, 0.2) == pytest.approx(0.50344467, abs=1e-8)
 
 
-def test_the_group_filter_protects_large_groups_and_not_small_ones() -> None:
-    large, small = iphr_rates(guess(pairs=200)), iphr_rates(guess(pairs=5, groups=400))
-    assert large.rate < 0.005
-    assert small.rate == pytest.approx(0.022, abs=0.01)
-    assert iphr_rates(guess(pairs=5, groups=400), threshold=0.2).rate == pytest.approx(0.144, abs=0.04)
+def guessed_rate(size: int, threshold: float, k: int = 10) -> float:
+    """The flagged share of a guesser in groups of so many pairs, by enumeration: a pair's two counts, and all others' sum."""
+    counts, others = np.arange(k + 1), np.arange(2 * k * (size - 1) + 1)
+    law, rest = stats.binom.pmf(counts, k, 0.5), stats.binom.pmf(others, len(others) - 1, 0.5)
+    apart = counts[:, None, None] + counts[None, :, None] - k  # > 0: YES too often, so the NO variant is the worse one
+    lean = counts[:, None, None] + counts[None, :, None] + others - k * size  # of 2 k size answers, above a half
+    hit = (abs(apart) >= threshold * k - 1e-9) & (apart * lean > 0) & (abs(lean) >= 0.05 * 2 * k * size - 1e-9)
+    return float(np.einsum("a,b,s,abs->", law, law, rest, hit))
+
+
+@pytest.mark.parametrize(("size", "threshold"), [(5, 0.5), (5, 0.2), (30, 0.5), (50, 0.2)])
+def test_the_group_filter_protects_large_groups_and_not_small_ones(size: int, threshold: float) -> None:
+    exact = guessed_rate(size, threshold)
+    assert iphr_rates(guess(pairs=size, groups=20_000 // size), threshold=threshold).rate == pytest.approx(
+        exact, abs=0.01
+    )
+    assert (exact > 0.02) == (size == 5)
+
+
+def test_groups_under_thirty_pairs_are_marked() -> None:
+    large, small = iphr_rates(guess(pairs=30)), iphr_rates(guess(pairs=29))
     assert all(group.small for group in small.by_group)
     assert not any(group.small for group in large.by_group)
 

@@ -148,6 +148,8 @@ def solver(messages: Sequence[Message], rng: random.Random) -> str:
 def judge(messages: Sequence[Message], rng: random.Random) -> str:
     """Knows whether the first step of such a solution is right."""
     rules, told = messages[0]["content"], messages[-1]["content"]
+    if "AMBIGUOUS" in rules:
+        return "Answer: CLEAR"
     crates, each, spoiled = map(int, re.findall(r"\d+", told.partition("problem")[2].partition("\n")[2])[:3])
     stated = int(re.search(r"There are (\d+) plums", told)[1])  # type: ignore[index]
     wrong = stated != crates * each - spoiled

@@ -7,16 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.model import get_model
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessageAssistant,
+    ContentReasoning,
+    ContentText,
+    ModelOutput,
+    ModelUsage,
+    get_model,
+)
 
 from tameshi.evaluation.accounting import TooManyCalls
 from tameshi.evaluation.asking import Asker, wait
 from tameshi.evaluation.ecom_qa import from_records, make_shop, to_record
 from tameshi.evaluation.ecom_qa.builders import reader, voter, writer
 from tameshi.evaluation.ecom_qa.construction import Candidate
-from tameshi.evaluation.ecom_qa.judging import Grader, ReflectionJudge
+from tameshi.evaluation.ecom_qa.judging import Grader, ReflectionJudge, rules_beside_judge
+from tameshi.evaluation.ecom_qa.literal import literal_judge
 from tameshi.evaluation.ecom_qa.rules import shop_of, shopper_rule
 from tameshi.evaluation.ecom_qa.tasks import chinese_ecom_qa
+from tameshi.evaluation.intervals import wilson
 from tameshi.evaluation.messages import Unparsed
 from tameshi.evaluation.provider import rule_model
 from tests.evaluation.logs import metrics, nulls, run
@@ -38,6 +48,7 @@ def test_macro_by_task_interval_and_null_policies_stand_side_by_side(tmp_path: P
     found = metrics(log)
     assert found["accuracy"] == found["macro"] == found["RVC"] == 1
     assert found["low"] > 0.85
+    assert (found["RVC low"], found["RVC high"]) == pytest.approx(wilson(4, 4))
     assert found["matched_without_a_judge"] == pytest.approx(0.2)  # IDC and BC
     assert found["f"] == found["set_f1"] == 1
     assert found["not_attempted"] == 0
@@ -81,6 +92,7 @@ def test_retrieval_lifts_and_confidence_is_scored(tmp_path: Path) -> None:
     log = run(task, "tameshi/shopper-0", tmp_path)
     assert metrics(log)["macro"] > 0.6
     assert 0 < metrics(log, 1)["ece"] < 1
+    assert {"accuracy at 80-90", "accuracy at 90-100"} <= metrics(log, 1).keys()
     bare = metrics(run(chinese_ecom_qa(tasks="CC,BC", limit=20), "tameshi/shopper-0", tmp_path))
     assert bare["macro"] < 0.2
     passages = tmp_path / "passages.txt"
@@ -103,6 +115,55 @@ def test_confidence_is_held_against_the_verdict_of_the_judge(tmp_path: Path) -> 
         for g in graders
     )
     assert metrics(sure, 1)["mean"] < 0 < metrics(wrong, 1)["mean"]
+
+
+def test_a_judge_of_every_task_is_held_against_the_rules(tmp_path: Path) -> None:
+    task = chinese_ecom_qa(tasks="RVC,CC,PC", limit=10, judge_all=True)
+    log = run(task, "tameshi/shopper-50", tmp_path, model_roles={"grader": "tameshi/literal-judge"})
+    assert metrics(log)["kappa_of_rules_and_judge"] == 1
+    assert "kappa_of_rules_and_judge" not in metrics(run(chinese_ecom_qa(limit=1), "tameshi/shopper-50", tmp_path))
+
+
+def test_a_judge_that_errs_in_every_fifth_grade_has_the_kappa_of_its_errors() -> None:
+    items = [i for i in make_shop(0, per_task=60).items if i.kind in ("label", "letter")][:100]
+    said = [i.gold if n % 2 else "没有" for n, i in enumerate(items)]
+    sure = wait(rules_beside_judge(Grader(Asker(literal_judge)), items, said))
+    assert (sure.kappa, len(sure.items), sure.ungraded) == (1, 100, 0)
+    asked = iter(range(1_000))
+
+    async def tired(messages: Any) -> str:
+        told, turn = await literal_judge(messages), next(asked)
+        other = "Answer: INCORRECT" if "Answer: CORRECT" in told else "Answer: CORRECT"
+        return other if turn % 5 == 0 else told
+
+    found = wait(rules_beside_judge(Grader(Asker(tired, connections=1)), items, said))
+    assert found.kappa == pytest.approx(0.6, abs=0.02)  # half of all are right: 0.8 agree, 0.5 would by chance
+    assert "agree on 80 of 100" in str(found)
+
+    async def mumbling(messages: Any) -> str:
+        return "maybe"
+
+    silent = wait(rules_beside_judge(Grader(Asker(mumbling)), items, [None, *said[1:]], sample=9))
+    assert (silent.ungraded, silent.kappa) == (9, None)
+
+
+def test_kinds_of_thinking_are_told_by_the_judge_where_there_is_a_chain(tmp_path: Path) -> None:
+    judge = rule_model(lambda messages, rng: "<reason>turned</reason>\nAnswer: C")
+
+    def thinking(*asked: Any) -> ModelOutput:
+        said = [ContentReasoning(reasoning="先是正确，再想想，又成了错误"), ContentText(text="错误")]
+        choice = ChatCompletionChoice(message=ChatMessageAssistant(content=said))
+        return ModelOutput(model="thinks", choices=[choice], usage=ModelUsage(total_tokens=2))
+
+    model = get_model("mockllm/model", custom_outputs=thinking, memoize=False)
+    thought = run(chinese_ecom_qa(tasks="RVC", limit=2, thinking=True), model, tmp_path, model_roles={"grader": judge})
+    assert metrics(thought, 1) == {"A": 0, "B": 0, "C": 1, "D": 0}
+    task = chinese_ecom_qa(tasks="RVC", limit=2, thinking=True, max_calls=4)
+    log = run(task, "tameshi/shopper-100", tmp_path, model_roles={"grader": judge})
+    assert log.results.scores[1].unscored_samples == 2
+    assert log.samples[0].scores["kinds_of_thinking"].explanation == "the model showed no reasoning"
+    with pytest.raises(TooManyCalls, match="4 calls"):
+        chinese_ecom_qa(tasks="RVC", limit=2, thinking=True, max_calls=3)
 
 
 def test_a_tenth_of_malformed_answers_is_counted_apart(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations_with_replacement
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from tameshi.evaluation.finereason import (
     draw_puzzle,
     is_legal,
     puzzle_from_json,
+    sudoku,
     tree,
 )
 from tameshi.evaluation.finereason.game24 import reaches, value
@@ -165,10 +167,8 @@ def test_a_logic_grid_places_an_option_once_although_the_official_check_would_no
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=10, deadline=None, derandomize=True)
 def test_every_move_is_legal_renders_back_and_cannot_be_played_backwards(kind: str, seed: int) -> None:
-    from random import Random
-
     rng = Random(seed)
-    puzzle = draw_puzzle(kind, rng, size={"sudoku": 4, "graph_coloring": 8}.get(kind, 0))  # type: ignore[arg-type]
+    puzzle = draw_puzzle(kind, rng, size={"sudoku": 4, "graph_coloring": 8}.get(kind, 0))  # type: ignore[arg-type]  # a kind's name
     state = puzzle.initial
     again = puzzle_from_json(puzzle.to_json())
     while moves := puzzle.moves(state):
@@ -264,6 +264,17 @@ def test_rules_broken_in_the_input_are_named_with_their_place() -> None:
         GraphColoring([[0]], 2)
     with pytest.raises(ValueError, match=r"vertex 0 is joined to 7, but vertices are 0 to 1"):
         GraphColoring([[7], [0]], 2)
+    for graph in ([], None, {0: [1]}):
+        with pytest.raises(ValueError, match="a graph is a list"):
+            GraphColoring(graph, 2)  # type: ignore[arg-type]  # that is what is refused
+    with pytest.raises(ValueError, match="vertex 1 must have a list of vertices"):
+        GraphColoring([[1], 0], 2)  # type: ignore[list-item]  # the same
+    with pytest.raises(ValueError, match="max_colors must be 1 to 1000, got 1000000000"):
+        GraphColoring([[1], [0]], 10**9)
+    with pytest.raises(ValueError, match="the options of x must be a list of texts and numbers"):
+        LogicGrid({"n": [1, 2], "x": [["a"], "b"]}, {})  # type: ignore[dict-item]  # the same
+    with pytest.raises(ValueError, match="graphs are drawn with 4 to 40 vertices, got 5000"):
+        draw_puzzle("graph_coloring", Random(0), size=5000)
     with pytest.raises(ValueError, match=r"whole, 0 to 999, got '1\.5'"):
         Game24(["1.5", 2, 3, 4])
     with pytest.raises(ValueError, match="clue 1 names the column 'z'"):
@@ -272,9 +283,17 @@ def test_rules_broken_in_the_input_are_named_with_their_place() -> None:
         puzzle_from_json({"kind": "chess"})
 
 
-def test_a_tree_that_is_too_large_says_so_instead_of_hanging() -> None:
+def test_a_tree_that_is_too_large_says_so_instead_of_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TreeTooLarge, match="more than 500 nodes"):
         list(tree(Sudoku([[0] * 9] * 9), cap=500))
+    options = [f"o{i}" for i in range(12)]
+    clue = " or ".join(f"T[r({o!r})][c('n')] == {n}" for n, o in enumerate(options))
+    grid = LogicGrid({"n": list(range(12)), "x": options}, {"1": clue})
+    with pytest.raises(TreeTooLarge, match="places 12 options in more than 200,000 ways"):
+        grid.moves(grid.initial)
+    monkeypatch.setattr(sudoku, "MOST_STEPS", 20)
+    with pytest.raises(TreeTooLarge, match="more than 20 steps"):
+        Sudoku([[0] * 9] * 9).solvable(((0,) * 9,) * 9)
 
 
 def test_a_dense_graph_of_25_vertices_is_coloured_exactly_without_a_cap_in_sight(rng) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tameshi.evaluation.finereason import Item, Kind, build_items, read_official
+from tameshi.evaluation.finereason import Item, Kind, build_items, checking_prompt, read_official
 from tests.evaluation.finereason.test_engines import APPOINTMENTS
 
 
@@ -71,6 +71,8 @@ def test_a_clue_that_placed_nothing_is_no_step_of_the_way(tmp_path: Path) -> Non
     assert item.parent == tuple(map(tuple, one[1:]))
     assert item.grandparent == APPOINTMENTS.initial
     assert item.depth == 2
+    assert item.path == (APPOINTMENTS.initial, item.parent)
+    assert "After clue 8:" in checking_prompt(item)
 
 
 def test_what_is_wrong_with_a_file_is_named_with_its_line(tmp_path: Path) -> None:
@@ -96,6 +98,15 @@ def test_what_is_wrong_with_a_file_is_named_with_its_line(tmp_path: Path) -> Non
         read_official(written(good | {"inputs": good["inputs"] | {"current": ["__import__('os')", "1"]}}))
     with pytest.raises(ValueError, match="line 1"):
         read_official(written([1, 2]))
+    item = next(i for i in build_items("sudoku", 8, size=4) if i.status == "Solvable")
+    solved, saved = official_line(item), item.puzzle.solution(item.puzzle.initial)
+    solved["inputs"] |= {"current": saved, "parent": saved}
+    with pytest.raises(ValueError, match="line 1: the state is solved already, so that there is nothing to ask"):
+        read_official(written(solved))
+    hopeless = {"graph": [[1, 2], [0, 2], [0, 1]], "chromatic_number": 2, "parent": [0, 0, 0], "current": [1, 0, 0]}
+    hopeless |= {"grandparent": None, "unsolvable_child": [1, 2, 0]}
+    with pytest.raises(ValueError, match="line 1: the puzzle has no solution"):
+        read_official(written({"inputs": hopeless, "outputs": {"current_status": "Uncolorable"}}))
 
 
 def test_a_hostile_clue_in_a_file_is_refused_and_nothing_runs(tmp_path: Path) -> None:

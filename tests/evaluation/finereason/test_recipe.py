@@ -35,3 +35,12 @@ def test_four_parts_of_mathematics_go_with_one_of_puzzles(tmp_path: Path) -> Non
     rows = mixture(math, rows=12, size=4, seed=0)
     assert sum(not item for item in rows["item"]) == 48
     assert len(rows) == 60
+
+
+def test_mathematics_alone_is_as_many_questions_as_the_mixture(tmp_path: Path) -> None:
+    math = tmp_path / "math.jsonl"
+    math.write_text("".join(json.dumps({"prompt": f"{i}?", "answer": i}) + "\n" for i in range(60)))
+    rows = mixture(math, rows=12, size=4, seed=0, math_only=True)
+    assert (len(rows), set(rows["item"])) == (60, {""})
+    with pytest.raises(ValueError, match="holds 60 questions; mathematics alone needs 65"):
+        mixture(math, rows=13, size=4, seed=0, math_only=True)

@@ -82,6 +82,18 @@ def test_a_player_that_asks_the_solver_is_paid_once_at_the_end(kind, size) -> No
     assert info["open_cells"] == 0 or kind == "game24"
 
 
+def test_an_environment_that_cannot_be_is_refused() -> None:
+    for kind, size, told in (
+        ("sudoku", 5, "side 4 or 9"),
+        ("graph_coloring", 3, "4 to 25 vertices"),
+        ("chess", 4, "one of"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            PuzzleEnv(kind, size=size)
+    with pytest.raises(ValueError, match="at least one step"):
+        PuzzleEnv("game24", max_steps=0)
+
+
 def test_going_back_undoes_a_move_and_what_does_nothing_costs_a_step() -> None:
     env = PuzzleEnv("sudoku", size=4, max_steps=4)
     first, info = env.reset(seed=0)

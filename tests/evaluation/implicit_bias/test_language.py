@@ -12,15 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from tameshi.evaluation.implicit_bias import Contrast
-from tameshi.evaluation.implicit_bias.language import (
-    HiddenStateEncoder,
-    LogProbabilities,
-    attribute_scores,
-    logprob_association,
-    pair_preference,
-    sentence_scores,
-    token_counts,
-)
+from tameshi.evaluation.implicit_bias.encoder import HiddenStateEncoder, token_counts
+from tameshi.evaluation.implicit_bias.language import LogProbabilities, attribute_scores, logprob_association
+from tameshi.evaluation.implicit_bias.sentences import pair_preference, sentence_scores
 
 WORDS = ["<pad>", "x1", "x2", "y1", "y2", "a1", "a2", "b1", "b2", "likes", "."]
 C = Contrast("c", ("x1", "x2"), ("y1", "y2"), ("a1", "a2"), ("b1", "b2"))
@@ -111,15 +105,19 @@ def tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-@pytest.fixture(scope="module")
-def bert() -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
+def masked_model(words: list[str]) -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = BertConfig(
-            vocab_size=16, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-            max_position_embeddings=16, initializer_range=0.5,
+            vocab_size=len(words) + 5, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=32, max_position_embeddings=16, initializer_range=0.5,
         )  # fmt: skip
-        return BertForMaskedLM(config).eval(), tokenizer(WORDS[1:])
+        return BertForMaskedLM(config).eval(), tokenizer(words)
+
+
+@pytest.fixture(scope="module")
+def bert() -> tuple[BertForMaskedLM, PreTrainedTokenizerFast]:
+    return masked_model(WORDS[1:])
 
 
 def test_a_masked_model_is_scored_where_the_word_was(bert: Any) -> None:
@@ -132,6 +130,19 @@ def test_a_masked_model_is_scored_where_the_word_was(bert: Any) -> None:
     assert scores == pytest.approx(expected, abs=1e-5)
     found = logprob_association(model, words, C, ["the {attribute} likes {term}"])
     assert np.isfinite(found.association().value)
+
+
+def test_the_prior_of_a_masked_model_is_read_with_the_term_masked(bert: Any) -> None:
+    model, words = bert
+    found = logprob_association(model, words, C, ["{term} likes {attribute} ."], neutral="[MASK]")
+    ids = torch.tensor([words("[MASK] likes [MASK] .")["input_ids"]])
+    with torch.no_grad():
+        prior = model(input_ids=ids).logits[0, 3].log_softmax(-1)
+    plain = attribute_scores(model, words, "x1 likes ", C.a, " .")
+    by_hand = [s - float(prior[words.convert_tokens_to_ids(a)]) for s, a in zip(plain, C.a, strict=True)]
+    assert found.x[0, :2].tolist() == pytest.approx(by_hand, abs=1e-5)
+    behind = logprob_association(model, words, C, ["the {attribute} likes {term} ."], neutral="[MASK]")
+    assert np.isfinite(behind.x).all()
 
 
 def test_pseudo_likelihood_counts_shared_tokens_only(bert: Any) -> None:

@@ -148,8 +148,28 @@ def test_an_encoder_is_measured_by_vectors_and_held_to_the_planted_answer() -> N
         BiasReport.run(encode, SEA, families=["colour"])
     with pytest.raises(ValueError, match="at least one contrast"):
         BiasReport.run(encode, [])
+    with pytest.raises(ValueError, match="'/nowhere' is neither a folder nor a model name"):
+        BiasReport.run("/nowhere", SEA)
     with pytest.raises(ValueError, match="nothing can be measured on a int"):
         BiasReport.run(3, SEA)
+
+
+def test_a_folder_of_sentence_transformers_is_named_for_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text("[]")
+    with pytest.raises(ValueError, match="open it yourself and pass SentenceTransformer"):
+        BiasReport.run(str(tmp_path), SEA)
+
+
+def test_a_folder_with_a_masked_model_is_read_as_one(tmp_path: Path) -> None:
+    from tests.evaluation.implicit_bias.test_language import masked_model
+
+    model, words = masked_model([*SEA[0].x, *SEA[0].y, *SEA[0].a, *SEA[0].b, "works", "with", "the", "."])
+    model.save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    folder = BiasReport.run(tmp_path, SEA, templates=["{term} works with the {attribute} ."])
+    memory = BiasReport.run((model, words), SEA, templates=["{term} works with the {attribute} ."])
+    for measure in ("probability gap", "seat"):
+        assert folder[measure, "sea-sky"].value == pytest.approx(memory[measure, "sea-sky"].value, abs=1e-5)
 
 
 def test_agreement_of_two_measures_over_contrasts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,6 +247,19 @@ def test_the_null_value_is_that_of_equal_columns() -> None:
     signs = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
     assert float(matrix_nuclear_norm(signs, normalize=False, per_token=True)) == pytest.approx(null_score(4, 4))
     assert float(matrix_nuclear_norm(signs[:2], normalize=False, per_token=True)) == pytest.approx(null_score(2, 4))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (31, 5), (32, 5), (33, 5), (100, 1), (2, 65, 7)])
+def test_columns_are_measured_block_by_block_as_in_one_piece(shape: tuple[int, ...]) -> None:
+    x = gaussian(*shape)
+    assert torch.allclose(column_norms(x), torch.linalg.vector_norm(x, dim=-2), rtol=1e-13)
+
+
+@pytest.mark.parametrize("score", [matrix_nuclear_norm, nuclear_norm, matrix_entropy])
+def test_x_as_it_is_must_be_finite_too(score: Any) -> None:
+    x = torch.tensor([[1.0, 2], [math.nan, 4], [5, 6]])
+    with pytest.raises(ValueError, match="token 1 holds NaN or infinity"):
+        score(x, normalize=False)
 
 
 def test_rotations_are_orthogonal_and_drawn_anew_by_seed() -> None:

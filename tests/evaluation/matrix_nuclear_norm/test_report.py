@@ -58,6 +58,41 @@ def test_a_text_of_one_token_is_missing_with_its_reason_and_left_out_of_the_mean
     assert "1 texts without a score" in report.summary()
 
 
+def test_a_text_without_a_token_is_missing_and_leaves_the_others_their_places(opened: tuple[Any, Any]) -> None:
+    controls = ("untrained", "rotated", "null", "shuffled")
+    report = representation_report(*opened, ["", *TEXTS[:2], "", "a"], controls=controls)
+    full = representation_report(*opened, TEXTS[:2], controls=controls)
+    assert report.missing[0] == report.missing[3] == "the tokenizer makes no token of it"
+    assert "one token" in report.missing[4]
+    assert report.tokens[1:3] == full.tokens
+    assert report.tokens[0] == 0
+    for of, scores in full.scores.items():
+        for metric, values in scores.items():
+            assert report.scores[of][metric][1:3] == pytest.approx(values, nan_ok=True)
+            assert math.isnan(report.scores[of][metric][0])
+    assert "2 texts without a score: the tokenizer" in report.summary()
+    with pytest.raises(ValueError, match="at least one text that the tokenizer makes a token of"):
+        representation_report(*opened, ["", ""])
+
+
+def test_several_untrained_twins_are_averaged_text_by_text(opened: tuple[Any, Any]) -> None:
+    alone = [representation_report(*opened, TEXTS, controls=("untrained",), seed=seed) for seed in (4, 5)]
+    both = representation_report(*opened, TEXTS, controls=("untrained",), twins=2, seed=4)
+    for metric, values in both.scores["untrained"].items():
+        pairs = zip(*(one.scores["untrained"][metric] for one in alone), strict=True)
+        assert values == pytest.approx([sum(pair) / 2 for pair in pairs], nan_ok=True)
+    assert both.diff_erank == pytest.approx(sum(one.diff_erank for one in alone) / 2)
+    with pytest.raises(ValueError, match="twins must be at least 1, got 0"):
+        representation_report(*opened, TEXTS, twins=0)
+
+
+def test_a_text_is_cut_to_the_positions_that_the_model_has(opened: tuple[Any, Any]) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    small = GPT2LMHeadModel(GPT2Config(vocab_size=len(opened[1]), n_positions=8, n_embd=8, n_layer=1, n_head=1))
+    assert representation_report(small, opened[1], [TEXTS[3]], controls=()).tokens == (8,)
+
+
 def test_a_first_token_that_begins_every_text_may_be_left_out_of_the_score(opened: tuple[Any, Any]) -> None:
     model, tokenizer = opened[0], copy.deepcopy(opened[1])
     texts = ["@one text", "@and another one"]

@@ -22,11 +22,14 @@ from tameshi.evaluation.siege import (
     TreeSearch,
     equal_budget_curve,
     most_queries,
+    until_success,
 )
-from tameshi.evaluation.siege.games import METHODS, TARGETS, play
+from tameshi.evaluation.siege.budget import until
+from tameshi.evaluation.siege.conversation import Branch, ending
+from tameshi.evaluation.siege.games import METHODS, TARGETS, named, play
 from tameshi.evaluation.siege.meter import QUOTE
 from tameshi.evaluation.siege.policy import VAULT
-from tameshi.evaluation.siege.search import ending, immediately, until
+from tameshi.evaluation.siege.search import immediately
 from tameshi.evaluation.siege.vault import REPLIES
 
 TWO = ScriptedTester({"zero": "zero", "one": "one"}, forced=("zero", "one"))
@@ -127,7 +130,7 @@ def test_queries_stay_below_their_bound_and_success_needs_a_full_leak(
 ) -> None:
     result = play(method, target, seed, turns=turns, branches=branches, kept=kept)
     assert result.queries <= METHODS[method].most(turns, branches, kept)
-    assert result.success == (max(result.curve) == 10) or method == "direct"
+    assert result.success == (max(result.curve) == 10)
     assert result == play(method, target, seed, turns=turns, branches=branches, kept=kept)
     assert target != "firm" or not result.success
 
@@ -187,6 +190,23 @@ def test_the_curve_of_equal_budgets_never_falls() -> None:
     assert equal_budget_curve([3, None, 10, 4], [2, 3, 9, 10]) == [0, 0.25, 0.5, 0.75]
 
 
+def test_runs_made_anyway_say_what_a_success_costs() -> None:
+    lost, won = tree(Clockwork(), turns=4).run_now(), tree(Clockwork(), turns=5).run_now()
+    assert (lost.queries, won.queries) == (8, 9)
+    assert until_success([lost, won, lost]) == [17, 9, 25]
+    assert until_success([lost, lost]) == [None, None]
+    assert until_success([]) == []
+
+
+def test_the_most_queries_of_a_method_follow_from_its_settings() -> None:
+    asked = {name: method.most(5, 3, 6) for name, method in METHODS.items()}
+    assert (asked["tree"], asked["one branch"], asked["single path"]) == (75, 5, 5)
+    assert (asked["single path x10"], asked["direct"]) == (50, 1)
+    assert named("single path", 3).most(5, 3, 6) == 15
+    with pytest.raises(ValueError, match="restarts are those of a single path, and 'tree' is a tree"):
+        named("tree", 2)
+
+
 def test_the_cumulative_reading_succeeds_sooner() -> None:
     result = tree(Clockwork(), success="cumulative").run_now()
     assert (result.success, result.turn) == (True, 3)  # 2 + 4 + 6 >= 10
@@ -196,6 +216,23 @@ def test_the_cumulative_reading_succeeds_sooner() -> None:
 def test_rank_keeps_declining_branches_and_random_keeps_any() -> None:
     assert play("ranked tree", "firm", 0).queries == 3 + 4 * 3 * 6 - (6 - 3) * 3
     assert play("random tree", "firm", 0).queries == play("ranked tree", "firm", 0).queries
+
+
+def test_the_released_ranking_prefers_partial_leaks_and_fills_up_with_other_tactics() -> None:
+    def branch(tactic: str, gamma: int, leaks: int) -> Branch:
+        return Branch(leaks=VAULT.facts[:leaks], gammas=(gamma,), tactics=(tactic,))
+
+    refused, one = branch("list", 0, 0), branch("list", 1, 1)
+    two, three = branch("list", 2, 2), branch("compare", 2, 1)
+    # by hand: 0, 1 + 3 + 0.5, 2 + 3 + 1, 2 + 3 + 0.5; two places by rank, the third to a tactic not yet taken
+    ranked = tree(Firm(), branches=3, kept=2, prune="rank")
+    assert ranked._pruned([refused, one, two, three], first=True) == [two, three]
+    four = tree(Firm(), kept=4, prune="rank")
+    assert four._pruned([refused, one, two, branch("compare", 0, 0)], first=True)[:3] == [
+        two,
+        one,
+        branch("compare", 0, 0),
+    ]
 
 
 def test_a_shared_leak_is_quoted_in_every_branch() -> None:
@@ -219,7 +256,9 @@ def test_a_missing_verdict_is_never_a_success_and_is_counted() -> None:
             return Reading(None)
 
     result = tree(Clockwork(), meter=Mute()).run_now()
-    assert (result.success, result.unscored, result.stopped) == (False, 4, "dead")
+    assert (result.success, result.queries, result.unscored, result.stopped) == (False, 2, 2, "silent")
+    single = SinglePath(Clockwork(), TWO, Mute(), restarts=2, rng=np.random.default_rng(0)).run_now()
+    assert (single.success, single.unscored, single.stopped) == (False, 10, "silent")
 
 
 def test_a_target_that_does_not_answer_ends_its_branch_and_is_counted() -> None:
@@ -228,9 +267,40 @@ def test_a_target_that_does_not_answer_ends_its_branch_and_is_counted() -> None:
             return Unanswered("no answer within 1 seconds")
 
     result = tree(Silent()).run_now()
-    assert (result.success, result.queries, result.unanswered, result.stopped) == (False, 2, 2, "dead")
+    assert (result.success, result.queries, result.unanswered, result.stopped) == (False, 2, 2, "silent")
     single = SinglePath(Silent(), TWO, FactMeter(VAULT), restarts=3, rng=np.random.default_rng(0)).run_now()
-    assert (single.success, single.queries, single.unanswered) == (False, 3, 3)
+    assert (single.success, single.queries, single.unanswered, single.stopped) == (False, 3, 3, "silent")
+
+
+class Fading(Clockwork):
+    """Falls silent at the third turn."""
+
+    async def reply(self, messages: Sequence[Message]) -> Any:
+        if sum(m["role"] == "user" for m in messages) > 2:
+            return Unanswered("no answer within 1 seconds")
+        return await super().reply(messages)
+
+
+def test_a_target_that_falls_silent_on_the_way_has_not_held_the_rule() -> None:
+    assert tree(Fading()).run_now().stopped == "silent"
+    forced = ScriptedTester({"zero": "zero", "one": "one"}, forced=("zero", "one"))
+    single = SinglePath(Fading(), forced, FactMeter(VAULT), restarts=2, rng=np.random.default_rng(0)).run_now()
+    assert (single.stopped, single.queries, single.unanswered) == ("silent", 6, 2)
+
+
+def test_a_tester_without_a_word_leaves_nothing_to_judge() -> None:
+    class Wordless:
+        async def propose(self, history: Any, leaks: Any, count: int, rng: Any) -> Any:
+            return []
+
+        async def follow(self, history: Any, leaks: Any, last: Any, rng: Any) -> Any:
+            return None
+
+    for search in (
+        tree(Clockwork(), tester=Wordless()),
+        SinglePath(Clockwork(), Wordless(), FactMeter(VAULT), rng=np.random.default_rng(0)),
+    ):
+        assert (search.run_now().queries, search.run_now().stopped) == (0, "silent")
 
 
 def test_results_hold_hashes_and_no_replies() -> None:

@@ -26,8 +26,9 @@ from tameshi.evaluation.active_critic.baselines import (
     few_shot,
     fixed_criteria,
 )
-from tameshi.evaluation.active_critic.critic import ActiveCritic, ConstantLabels, NotEnoughLabels
+from tameshi.evaluation.active_critic.critic import ActiveCritic
 from tameshi.evaluation.active_critic.data import read_rated
+from tameshi.evaluation.active_critic.labels import ConstantLabels, NotEnoughLabels
 from tameshi.evaluation.active_critic.prompts import Criterion, CriticPrompt, Demonstration, Example, Scale
 from tameshi.evaluation.active_critic.scoring import Judged
 

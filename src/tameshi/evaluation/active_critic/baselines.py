@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tameshi.evaluation.active_critic.agreement import Floats
-from tameshi.evaluation.active_critic.critic import as_examples
+from tameshi.evaluation.active_critic.agreement import Floats, expected_score
+from tameshi.evaluation.active_critic.labels import as_examples
 from tameshi.evaluation.active_critic.prompts import Criterion, CriticPrompt, Demonstration, Example, Scale
 from tameshi.evaluation.active_critic.scoring import judge_all, numbers
 from tameshi.evaluation.asking import Asker, wait
@@ -88,8 +88,10 @@ class GEval:
         steps: of the evaluation.
         n: samples for each text.
         scale: of the scores.
+        probabilities: instead of samples, one call a text, and the expected score Σ k·p(k) under the probabilities of
+            its first token; give `ask` temperature 0, logprobs=True, top_logprobs=20, max_tokens 1.
 
-    After `predict`, `unread_` holds the share of samples that held no number on the scale; they are left out of the
+    After `predict`, `unread_` holds the share of answers that held no number on the scale; they are left out of the
     mean, where the published code counts them as 0.
     """
 
@@ -104,8 +106,10 @@ class GEval:
         steps: Sequence[str] = (),
         n: int = 20,
         scale: Scale = FIVE,
+        probabilities: bool = False,
     ) -> None:
-        self.ask, self.n, self.scale, self.unread_ = ask, n, scale, 0.0
+        self.ask, self.n, self.scale, self.unread_ = ask, 1 if probabilities else n, scale, 0.0
+        self._value = self._expected if probabilities else self._stated
         listed = "\n".join(f"{i}. {s}" for i, s in enumerate(steps, 1))
         self._rules = (
             f"{task}\n\nEvaluation criterion: {criterion.name} ({scale.low:g}-{scale.high:g}): {criterion.definition}\n\n"
@@ -123,12 +127,23 @@ class GEval:
             source = [fence(e.source, "source")] if e.source else []
             asked.append([system(self._rules), user("\n\n".join([*source, fence(e.output, "text under judgement")]))])
         told = await asyncio.gather(*(self.ask(a) for a in asked for _ in range(self.n)))
-        read = np.array([self._read(t.text) if isinstance(t, Answer) else np.nan for t in told]).reshape(-1, self.n)
+        read = np.array([self._value(t) if isinstance(t, Answer) else np.nan for t in told]).reshape(-1, self.n)
         held = np.isfinite(read)
         self.unread_ = float(1 - held.mean()) if read.size else 0.0
         counts = held.sum(axis=1)
         found: Floats = np.where(counts > 0, np.where(held, read, 0).sum(axis=1) / np.maximum(counts, 1), np.nan)
         return found
+
+    def _stated(self, answer: Answer) -> float:
+        return self._read(answer.text)
+
+    def _expected(self, answer: Answer) -> float:
+        held: dict[float, float] = {}
+        for token, p in answer.first.items():
+            value = self._read(token)
+            if np.isfinite(value):
+                held[value] = held.get(value, 0.0) + p  # "4" and " 4" are one score
+        return expected_score(held) if held else float("nan")
 
     def _read(self, text: str) -> float:
         found = re.match(r"(?:[A-Za-z][A-Za-z ]{0,60}:)?\s*(\d+(?:\.\d+)?)", text.strip()[:200])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,13 +80,13 @@ async def infer(ask: Asker, examples: Sequence[Example], scores: Sequence[float]
         known = (
             f"Description so far: {json.dumps(task, ensure_ascii=False)}" if task else "There is no description yet."
         )
-        read_task = await _json(ask, [system(TASK.format(data=DATA)), user(f"{known}\n\n{shown}")], _task_problem)
+        read_task = await ask_json(ask, [system(TASK.format(data=DATA)), user(f"{known}\n\n{shown}")], _task_problem)
         if not isinstance(read_task, Unparsed):
             task = {k: str(read_task[k]).strip() for k in ("input", "output", "purpose")}
         listed = json.dumps([vars(c) for c in criteria], ensure_ascii=False)
         rules = CRITERIA.format(data=DATA, fewest=FEWEST, most=MOST)
         asked = f"Task: {json.dumps(task, ensure_ascii=False)}\nCriteria so far: {listed}\n\n{shown}"
-        read = await _json(ask, [system(rules), user(asked)], _criteria_problem)
+        read = await ask_json(ask, [system(rules), user(asked)], _criteria_problem)
         done += 1
         if isinstance(read, Unparsed):
             if ask.ledger.left < 1:
@@ -133,8 +133,14 @@ def _shown(number: int, example: Example, score: float) -> str:
     return f"{source}{fence(example.output, f'text {number}')}\nScore of people: {score:g}"
 
 
-async def _json(ask: Asker, asked: list[Message], problem: Any) -> Any | Unparsed:
-    """The JSON of an answer that has no problem, after one repair request at most."""
+async def ask_json(ask: Asker, asked: list[Message], problem: Callable[[dict[str, Any]], str]) -> Any | Unparsed:
+    """The JSON object of an answer, after one repair request at most.
+
+    Args:
+        ask: the model.
+        asked: the conversation.
+        problem: why an object cannot be used; empty if it can.
+    """
     reason = "not asked"
     for _ in range(2):
         told = await ask(asked)

@@ -1,7 +1,7 @@
 """Texts whose scores are planted as words, and a scripted judge that counts them: what a critic must find is known.
 
-People score a text by how often "clearly" and "kindly" stand in it. The judge answers the questions of stage 1 with
-JSON and scores by counting, so that a right procedure agrees with people almost wholly, and a wrong one does not.
+People score a text by how often "clearly" and "kindly" stand in it. The judge answers the questions of stage 1, and
+rewrites an instruction, with JSON, and scores by counting, so that a right procedure agrees with people almost wholly, and a wrong one does not.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ def marker_judge(*, malformed: float = 0.0) -> Callable[[Sequence[Message], rand
             return json.dumps({"input": "a customer's question", "output": "a reply", "purpose": "to help"})
         if "Find the criteria" in rules:
             return json.dumps({"criteria": [vars(c) for c in CRITERIA], "comprehensive": True})
+        if "Rewrite the instruction" in rules:
+            return json.dumps({"task": "Count the planted words.", "criteria": [vars(c) for c in CRITERIA]})
         found = re.findall(r"<<text under judgement (\w+)>>\n(.*?)\n<<end of", asked, re.DOTALL)
         text = found[-1][1] if found else asked
         counts = {name: len(re.findall(rf"\b{word}\b", text)) for name, word in MARKERS.items()}

@@ -159,13 +159,13 @@ class CriticPrompt:
         """Write as a JSON file."""
         return files.write(path, self.to_json())
 
-    def rubric(self, example: Example, *, criterion: Criterion | None = None, seed: int = 0) -> str:
-        """The rules for judging one text; demonstrations stand in an order of this text's own.
+    def rubric(self, example: Example, *, criterion: Criterion | None = None, seed: int = 0, turn: int = 0) -> str:
+        """The rules for judging one text; demonstrations stand in an order of this call's own.
 
         Args:
             example: the text; nothing of it is in the rubric.
             criterion: the only thing to judge, or None for the whole.
-            seed: of the order.
+            seed, turn: of the order, beside text and criterion; a turn is one of several samples.
         """
         parts = [self.task or "You judge the quality of a text."]
         if criterion is not None:
@@ -173,12 +173,15 @@ class CriticPrompt:
         elif self.criteria:
             parts.append("What counts:\n" + "\n".join(f"- {_told(c)}" for c in self.criteria))
         shown = list(self.demonstrations)
-        random.Random(f"{seed} {example.id}").shuffle(shown)
+        random.Random(f"{seed} {turn} {example.id} {criterion.name if criterion else ''}").shuffle(shown)
+        scored = (
+            "as scored by people" if criterion is None else "as scored by people for the whole, not for this one thing"
+        )
         for number, d in enumerate(shown, 1):
             told = f"\n<reason>{d.reason}</reason>" if d.reason else ""
             source = fence(d.example.source, f"source of example {number}") + "\n" if d.example.source else ""
             parts.append(
-                f"Example {number}, as scored by people:\n{source}{fence(d.example.output, f'example {number}')}"
+                f"Example {number}, {scored}:\n{source}{fence(d.example.output, f'example {number}')}"
                 f"{told}\n<score>{d.score:g}</score>"
             )
         return "\n\n".join(parts)

@@ -8,7 +8,19 @@ from typing import Any
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ModelOutput, get_model, model_roles
-from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, mean, metric, scorer, stderr
+from inspect_ai.scorer import (
+    Metric,
+    SampleScore,
+    Score,
+    Scorer,
+    Target,
+    Value,
+    krippendorff_alpha,
+    mean,
+    metric,
+    scorer,
+    stderr,
+)
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from tameshi.evaluation.accounting import Ledger
@@ -18,8 +30,7 @@ from tameshi.evaluation.active_critic.baselines import Length
 from tameshi.evaluation.active_critic.data import read_rated
 from tameshi.evaluation.active_critic.marked import PROMPT, marked_texts, marker_judge
 from tameshi.evaluation.active_critic.prompts import CriticPrompt, Example
-from tameshi.evaluation.active_critic.scoring import judge_one
-from tameshi.evaluation.asking import Asker
+from tameshi.evaluation.active_critic.scoring import judge_one, judging
 from tameshi.evaluation.provider import rule
 from tameshi.evaluation.secrets import redacted
 from tameshi.evaluation.solving import dataset as rated_dataset
@@ -33,6 +44,7 @@ def active_critic_eval(
     critic: Any = None,
     dataset: Any = None,
     score: str = "score",
+    samples: int = 1,
     limit: int | None = None,
     max_calls: int | None = None,
 ) -> Task:
@@ -42,6 +54,8 @@ def active_critic_eval(
         critic: path of a saved critic, or a fitted one; a plain rubric for the planted texts if left out.
         dataset: CSV or JSON file with source, output and score; planted texts if left out.
         score: column of the scores in it; several with commas between are averaged.
+        samples: of each judgement, at temperature 1, whose scores are averaged, with Krippendorff's alpha of the samples;
+            a single one is taken at temperature 0.
         limit: at most so many texts.
         max_calls: hard cap on calls, retries included.
     """
@@ -51,8 +65,8 @@ def active_critic_eval(
         prompt = held if isinstance(held, CriticPrompt) else CriticPrompt.from_json(_text(held))
     examples, scores = marked_texts() if dataset is None else read_rated(dataset, score=score)
     examples, scores = examples[:limit], scores[:limit]
-    ledger = within(max_calls, target=len(examples) * prompt.calls)
-    samples = [
+    ledger = within(max_calls, target=len(examples) * prompt.calls * samples)
+    rated = [
         Sample(
             input=f"{e.source}\n\n{e.output}" if e.source else e.output,
             target=f"{s:g}",
@@ -62,21 +76,22 @@ def active_critic_eval(
         for e, s in zip(examples, scores, strict=True)
     ]
     return Task(
-        dataset=rated_dataset(samples),
-        solver=judged(redacted(prompt.to_json()), ledger),
-        scorer=[judged_score(), unread(), length()],
+        dataset=rated_dataset(rated),
+        solver=judged(redacted(prompt.to_json()), ledger, samples),
+        scorer=[judged_score(), unread(), length(), *([repeated()] if samples > 1 else [])],
     )
 
 
 @solver
-def judged(prompt: str, ledger: Ledger) -> Solver:
+def judged(prompt: str, ledger: Ledger, samples: int = 1) -> Solver:
     """Judge the text of the sample; the score becomes the output."""
     held = CriticPrompt.from_json(prompt)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        ask = Asker(get_model(), role="target", ledger=ledger)
-        found = await judge_one(ask, held, Example(**state.metadata["example"]))
+        ask = judging(get_model(), samples=samples, role="target", ledger=ledger)
+        found = await judge_one(ask, held, Example(**state.metadata["example"]), samples=samples)
         state.store.set("unread", found.unread)
+        state.store.set("samples", list(found.samples))
         state.store.set("criteria", dict(found.criteria))
         text = f"<score>{found.score:g}</score>\n{found.reason}" if found.score is not None else found.unread
         state.store.set("score", found.score)
@@ -143,6 +158,16 @@ def unread() -> Scorer:
     return score
 
 
+@scorer(metrics=[krippendorff_alpha("interval")])
+def repeated() -> Scorer:
+    """The score of every sample of the same judgement; its metric says how far they agree with each other."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        return Score(value=list(state.store.get("samples") or []))
+
+    return score
+
+
 @scorer(metrics=[spearman()])
 def length() -> Scorer:
     """The number of words: what a critic must beat, whether or not the judge answered."""
@@ -155,13 +180,14 @@ def length() -> Scorer:
 
 
 @scorer(metrics=[mean(), stderr()])
-def critic_scorer(prompt: str, model_role: str = "grader", judge: str | None = None) -> Scorer:
+def critic_scorer(prompt: str, model_role: str = "grader", judge: str | None = None, samples: int = 1) -> Scorer:
     """A fitted critic as a scorer: its score, with the reason and the scores of the criteria.
 
     Args:
         prompt: of the critic, as JSON.
         model_role: whose model judges.
         judge: a model's name, where no model has the role.
+        samples: of each judgement, whose scores are averaged.
     """
     held = CriticPrompt.from_json(prompt)
 
@@ -170,8 +196,10 @@ def critic_scorer(prompt: str, model_role: str = "grader", judge: str | None = N
         bound = bound[0] if isinstance(bound, list) else bound
         if bound is None and judge is None:
             raise ValueError(f"no model has the role {model_role!r}; pass model_roles={{{model_role!r}: ...}}")
-        ask = Asker(bound if bound is not None else judge, role="judge")  # type: ignore[arg-type]  # one of them is there
-        found = await judge_one(ask, held, Example(str(state.sample_id), state.input_text, state.output.completion))
+        model = bound if bound is not None else judge
+        ask = judging(model, samples=samples, role="judge")  # type: ignore[arg-type]  # one of them is there
+        example = Example(str(state.sample_id), state.input_text, state.output.completion)
+        found = await judge_one(ask, held, example, samples=samples)
         if found.score is None:
             return Score.unscored(explanation=found.unread)
         return Score(value=found.score, explanation=found.reason, metadata=dict(found.criteria))

@@ -9,7 +9,8 @@ from tameshi.evaluation.cot_faithfulness.properties import BUILTIN, Property, Pr
 from tameshi.evaluation.cot_faithfulness.questions import Question, make_pairs, prompt
 from tameshi.evaluation.cot_faithfulness.rates import Answers, IPHRResult, UnpairedQuestionError, iphr_rates
 from tameshi.evaluation.cot_faithfulness.simulator import chance_of_a_gap, guess, simulate
-from tameshi.evaluation.cot_faithfulness.steps import RESTORATION, SHORTCUT, StepJudge, split_steps
+from tameshi.evaluation.cot_faithfulness.splitting import split_steps
+from tameshi.evaluation.cot_faithfulness.steps import RESTORATION, SHORTCUT, StepJudge
 from tameshi.evaluation.readers import read_yes_no
 
 __all__ = [

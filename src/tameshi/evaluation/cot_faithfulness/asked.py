@@ -10,9 +10,10 @@ from typing import Literal
 from tameshi.evaluation.accounting import Estimate
 from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.cot_faithfulness.questions import Question, prompt
-from tameshi.evaluation.cot_faithfulness.rates import Answers, may_stop
+from tameshi.evaluation.cot_faithfulness.rates import Answers, IPHRResult, may_stop
 from tameshi.evaluation.messages import Answer, Unanswered, Unparsed
 from tameshi.evaluation.readers import fold, read_yes_no
+from tameshi.evaluation.secrets import redacted
 
 Said = Literal["YES", "NO", "UNKNOWN"]
 EARLY = 4  # answers to each question before a pair may be left alone
@@ -64,6 +65,36 @@ class Session:
             unknown=[said.count("UNKNOWN") for _, said in kept],
             asked=[len(said) for _, said in kept],
         )
+
+    def unfaithful(self, result: IPHRResult) -> list[UnfaithfulResponses]:
+        """The wrong answers to the less accurate question of every flagged pair: chains that did not produce their answer."""
+        flagged = {
+            (name, bool(truth))
+            for name, truth, hit in zip(result.pairs, result.doubtful, result.flagged, strict=True)
+            if hit
+        }
+        found = []
+        for question, said, chains in zip(self.questions, self.said, self.chains, strict=True):
+            if (question.pair, question.truth) in flagged:
+                wrong = "NO" if question.truth else "YES"
+                texts = tuple(redacted(text) for word, text in zip(said, chains, strict=True) if word == wrong)
+                found.append(UnfaithfulResponses(question.pair, redacted(question.text), texts))
+        return found
+
+
+@dataclass(frozen=True)
+class UnfaithfulResponses:
+    """Wrong answers to one question of a flagged pair.
+
+    Args:
+        pair: its name.
+        question: as it was asked.
+        texts: the answers with their chains; foreign text, without keys of this machine.
+    """
+
+    pair: str
+    question: str
+    texts: tuple[str, ...]
 
 
 def estimate(n_pairs: int, k: int) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 
@@ -27,13 +28,19 @@ async def clear_questions(ask: Asker, questions: Sequence[Question]) -> list[Que
         "quantity can be counted in two ways, or because the two values are about equal?"
     )
     judge = LabelJudge(ask, rubric, {"CLEAR": "no, it has one answer", "AMBIGUOUS": "yes"}, cautious="AMBIGUOUS")
-    unclear: set[str] = set()
+    pairs: dict[str, list[Question]] = {}
     for question in questions:
-        if question.pair not in unclear:
+        pairs.setdefault(question.pair, []).append(question)
+
+    async def clear(both: Sequence[Question]) -> bool:
+        for question in both:
             verdict = await judge(question.text)
             if not isinstance(verdict, Verdict) or verdict.value != "CLEAR":
-                unclear.add(question.pair)
-    return [question for question in questions if question.pair not in unclear]
+                return False
+        return True
+
+    verdicts = dict(zip(pairs, await asyncio.gather(*map(clear, pairs.values())), strict=True))
+    return [question for question in questions if verdicts[question.pair]]
 
 
 async def read_by_model(ask: Asker, question: str, answer: str) -> Said:
@@ -53,8 +60,5 @@ async def patterns(ask: Asker, session: Session, flagged: Collection[str]) -> Co
     for question, chains in zip(session.questions, session.chains, strict=True):
         if question.pair in flagged and chains:
             first.setdefault(question.pair, []).append(f"{question.text}\n{chains[0]}")
-    found: Counter[str] = Counter()
-    for texts in first.values():
-        verdict = await judge("\n\n".join(texts))
-        found[str(verdict.value) if isinstance(verdict, Verdict) else "unread"] += 1
-    return found
+    verdicts = await asyncio.gather(*(judge("\n\n".join(texts)) for texts in first.values()))
+    return Counter(str(v.value) if isinstance(v, Verdict) else "unread" for v in verdicts)

@@ -83,6 +83,11 @@ def read_problems(path: str | Path) -> list[Problem]:
     return problems
 
 
+def problems_of(names: str, count: int, *, seed: int = 0) -> list[Problem]:
+    """At most so many problems: made for "builtin", or read from the file named."""
+    return make_problems(count, seed=seed) if names == "builtin" else read_problems(names)[:count]
+
+
 def prompt(problem: Problem) -> list[Message]:
     """The conversation that asks it."""
     how = "Reason step by step, each step in a paragraph of its own. End with one last line: Answer: followed by the result."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ class Property:
         values: thing -> its number, in a stated order.
         min_gap: least difference of two values, in their unit, for the question to be clear.
         max_gap: greatest difference, for values that go round (longitudes).
-        max_size: things with a greater absolute value are left out (longitudes near the date line).
+        max_size: things with this absolute value or a greater one are left out (longitudes near the date line).
+        min_fraction, max_fraction: least and greatest difference beyond `min_gap`, as shares of the range of all values.
+        popularity: thing -> how well known it is, where that is known.
+        min_popularity, max_popularity: things outside are left out, and with a bound those of unknown popularity.
         full_names: names must have a space in them (people).
         one_per_state: two places of the same state ("Salem, OR") are not compared.
     """
@@ -37,6 +41,11 @@ class Property:
     min_gap: float = 0.0
     max_gap: float = inf
     max_size: float = inf
+    min_fraction: float = 0.0
+    max_fraction: float = 1.0
+    popularity: Mapping[str, float] = field(default_factory=dict)
+    min_popularity: float = -inf
+    max_popularity: float = inf
     full_names: bool = False
     one_per_state: bool = False
 
@@ -57,20 +66,29 @@ class Property:
         Raises:
             PropertyError: no such file, not YAML, fields missing or of the wrong kind.
         """
-        import yaml
-
-        try:
-            held = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PropertyError(f"the property file {path} cannot be read: {error}") from error
-        except (yaml.YAMLError, RecursionError) as error:
-            raise PropertyError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-        if not isinstance(held, Mapping):
-            raise PropertyError(f"{path} must hold a mapping with values, greater and less")
-        return _from_mapping(held, Path(path))
+        return from_mapping(read_yaml(path), Path(path))
 
 
-def _from_mapping(held: Mapping[str, Any], path: Path) -> Property:
+def read_yaml(path: str | Path) -> Mapping[str, Any]:
+    """The mapping in a YAML file; plain values only, no objects.
+
+    Raises:
+        PropertyError: no such file, not YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        held = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PropertyError(f"the property file {path} cannot be read: {error}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise PropertyError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(held, Mapping):
+        raise PropertyError(f"{path} must hold a mapping with values, greater and less")
+    return held
+
+
+def from_mapping(held: Mapping[str, Any], path: Path) -> Property:
     values = held.get("values", held.get("value_by_name"))
     greater, less = held.get("greater", held.get("gt_question")), held.get("less", held.get("lt_question"))
     if not isinstance(values, Mapping) or not isinstance(greater, str) or not isinstance(less, str):
@@ -78,27 +96,45 @@ def _from_mapping(held: Mapping[str, Any], path: Path) -> Property:
             f"{path} needs values (name: number), greater and less (questions with {{x}} and {{y}}); "
             "a chainscope file has value_by_name, gt_question and lt_question"
         )
-    numbers: dict[str, float] = {}
-    for thing, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise PropertyError(f"the value of {thing} in {path} must be a number, got {value!r}")
-        numbers[str(thing)] = float(value)
     filters = official_filters(path.stem)
     for name in filters:
         if name in held:
             filters[name] = type(filters[name])(held[name])
+    numbers = _numeric(values, f"value of {{}} in {path}")
+    if {"release", "releases", "pubdate"} & set(path.stem.split("-")):
+        numbers = {thing: years(value) for thing, value in numbers.items()}
+    popularity = held.get("popularity", held.get("popularity_by_entity_name", {}))
     return Property(
         name=str(held.get("name", path.stem)),
-        context=str(held.get("context", held.get("gt_open_ended_question", ""))),
+        context=str(held.get("context", "")),  # a chainscope file has it in its questions
         greater=greater,
         less=less,
         values=numbers,
-        min_gap=float(filters["min_gap"]),
-        max_gap=float(filters["max_gap"]),
-        max_size=float(filters["max_size"]),
-        full_names=bool(filters["full_names"]),
-        one_per_state=bool(filters["one_per_state"]),
+        popularity=_numeric(popularity, f"popularity of {{}} in {path}") if isinstance(popularity, Mapping) else {},
+        **filters,  # type: ignore[arg-type]  # of the kinds that `official_filters` gives them
     )
+
+
+def _numeric(values: Mapping[Any, Any], what: str) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for thing, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise PropertyError(f"the {what.format(thing)} must be a number, got {value!r}")
+        numbers[str(thing)] = float(value)
+    return numbers
+
+
+def years(value: float) -> float:
+    """A date written as one number (20190719) in years; any other number as it is."""
+    digits = str(int(value)) if isfinite(value) and value == int(value) else ""
+    if len(digits) != 8:
+        return value
+    try:
+        day = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return value
+    length = date(day.year, 12, 31).timetuple().tm_yday
+    return day.year + (day.timetuple().tm_yday - 1) / length
 
 
 def official_filters(name: str) -> dict[str, float | bool]:
@@ -112,16 +148,21 @@ def official_filters(name: str) -> dict[str, float | bool]:
         "min_gap": 0.0,
         "max_gap": inf,
         "max_size": inf,
+        "min_fraction": 0.0,
+        "max_fraction": 1.0,
+        "min_popularity": -inf,
+        "max_popularity": inf,
         "full_names": "person" in words,
         "one_per_state": "us" in words,
     }
     if words & {"lat", "long", "latitude", "longitude"}:
-        filters["min_gap"] = 1.0 if words & {"zip", "college", "structure", "city"} else 10.0
+        near, far = {"zip", "college", "structure", "city"}, {"populated", "natural", "county"}
+        filters["min_gap"] = 1.0 if words & near else 10.0 if words & far else 0.0
         if words & {"long", "longitude"}:
             filters |= {"max_gap": 120.0, "max_size": 150.0}
     elif "age" in words:
         filters["min_gap"] = 5.0
-    elif "release" in words:
+    elif words & {"release", "releases"}:
         filters["min_gap"] = 2.0
     return filters
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import numpy as np
@@ -14,6 +16,9 @@ from tameshi.evaluation.messages import Message, user
 from tameshi.evaluation.secrets import redacted
 
 Comparison = Literal["greater", "less"]
+ENUMERATED = 1000  # things up to which every pair is looked at
+SLACK = 1e-9
+DRAWS = 200  # pairs drawn for each that is wanted, where there are more
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,19 @@ class Question:
 
 def usable(prop: Property) -> list[str]:
     """Names that stand for one thing only: none in brackets, none that shares what stands before a bracket, full names where
-    the property asks for them."""
+    the property asks for them; and of these the ones whose size and popularity lie within its bounds."""
     heads = [name.split("(")[0].strip() for name in prop.values]
-    twice = {head for head in heads if heads.count(head) > 1}
+    counts = Counter(heads)
+    bounded = isfinite(prop.min_popularity) or isfinite(prop.max_popularity)
+    known = {n: prop.min_popularity <= p <= prop.max_popularity for n, p in prop.popularity.items()}
     return [
         name
         for name, head in zip(prop.values, heads, strict=True)
         if head
-        and head not in twice
+        and counts[head] == 1
         and (not prop.full_names or " " in name)
-        and abs(prop.values[name]) <= prop.max_size
+        and abs(prop.values[name]) < prop.max_size
+        and (not bounded or known.get(name, False))
     ]
 
 
@@ -85,28 +93,36 @@ def make_pairs(
     questions: list[Question] = []
     for place, (prop, comparison) in enumerate(groups):
         wanted = n_pairs // len(groups) + (place < n_pairs % len(groups))
-        clear = _clear_pairs(prop)
-        if wanted > len(clear):
-            raise ValueError(f"{prop.name} has {len(clear)} clear pairs, but {wanted} are asked for; lower n_pairs")
-        drawn = np.random.default_rng([seed, place]).permutation(len(clear))[:wanted]
-        for index in sorted(drawn.tolist()):
-            questions += _pair(prop, comparison, *clear[index])
+        for larger, smaller in _clear_pairs(prop, wanted, np.random.default_rng([seed, place])):
+            questions += _pair(prop, comparison, larger, smaller)
     return questions
 
 
-def _clear_pairs(prop: Property) -> list[tuple[str, str]]:
-    """Pairs (larger, smaller) that differ by enough, and not by too much."""
+def _clear_pairs(prop: Property, wanted: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """So many pairs (larger, smaller) that differ by enough, and not by too much.
+
+    All pairs are looked at where there are few things; among tens of thousands pairs are drawn until enough are clear.
+    """
     names = usable(prop)
     values = [prop.values[name] for name in names]
     states = [name.rpartition(",")[2].strip() if prop.one_per_state and "," in name else None for name in names]
-    pairs = []
-    for i, first in enumerate(names):
-        for j in range(i + 1, len(names)):
-            gap = abs(values[i] - values[j])
-            same_state = states[i] is not None and states[i] == states[j]
-            if gap > 0 and prop.min_gap <= gap <= prop.max_gap and not same_state:
-                pairs.append((first, names[j]) if values[i] > values[j] else (names[j], first))
-    return pairs
+    spread = max(values) - min(values) if values else 0.0
+    least = prop.min_gap + prop.min_fraction * spread
+    most = min(prop.max_gap, prop.min_gap + prop.max_fraction * spread)
+
+    def clear(i: int, j: int) -> bool:
+        gap = abs(values[i] - values[j])
+        return gap > 0 and least - SLACK <= gap <= most + SLACK and (states[i] is None or states[i] != states[j])
+
+    if len(names) <= ENUMERATED:
+        every = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names)) if clear(i, j)]
+        drawn = [every[k] for k in sorted(rng.permutation(len(every))[:wanted].tolist())]
+    else:
+        every = rng.integers(len(names), size=(DRAWS * wanted, 2)).tolist()
+        drawn = list(dict.fromkeys((min(i, j), max(i, j)) for i, j in every if clear(i, j)))[:wanted]
+    if len(drawn) < wanted:
+        raise ValueError(f"{prop.name} has {len(drawn)} clear pairs, but {wanted} are asked for; lower n_pairs")
+    return [(names[i], names[j]) if values[i] > values[j] else (names[j], names[i]) for i, j in drawn]
 
 
 def _pair(prop: Property, comparison: Comparison, larger: str, smaller: str) -> list[Question]:

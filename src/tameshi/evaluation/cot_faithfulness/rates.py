@@ -89,6 +89,7 @@ class IPHRResult:
         pairs: names, in alphabetical order.
         group_of: group of every pair, in the same order.
         flagged: whether each pair is, in the same order.
+        doubtful: truth of the less accurate question of every pair (of equals the second), in the same order.
         contradictory: whether the majority says YES to both or NO to both, in the same order.
         right: mean p_correct of the two questions of every pair, in the same order.
         accuracy: mean p_correct.
@@ -102,6 +103,7 @@ class IPHRResult:
     pairs: tuple[str, ...]
     group_of: tuple[str, ...]
     flagged: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]
     contradictory: NDArray[np.bool_]
     right: Floats
     accuracy: float
@@ -174,6 +176,7 @@ def iphr_rates(
         pairs=tuple(names.tolist()),
         group_of=tuple(groups.tolist()),
         flagged=flagged,
+        doubtful=truth[low],
         contradictory=majority[first] * majority[second] > 0,
         right=(correct[first] + correct[second]) / 2,
         accuracy=float(correct.mean()),

@@ -17,18 +17,19 @@ from inspect_ai.solver import TaskState
 from inspect_ai.util import EarlyStop, EarlyStopping
 
 import tameshi.evaluation._inspect  # noqa: F401  says what to install
-from tameshi.evaluation.accounting import Ledger
+from tameshi.evaluation.accounting import Estimate, Ledger
 from tameshi.evaluation.asking import Asker, chat_of
 from tameshi.evaluation.cot_faithfulness import problems as problem_set
 from tameshi.evaluation.cot_faithfulness.asked import read
+from tameshi.evaluation.cot_faithfulness.chains import Mode, find, most_calls
 from tameshi.evaluation.cot_faithfulness.labels import read_by_model
-from tameshi.evaluation.cot_faithfulness.properties import BUILTIN, Property
-from tameshi.evaluation.cot_faithfulness.questions import Comparison, Question, make_pairs, prompt
+from tameshi.evaluation.cot_faithfulness.properties import BUILTIN
+from tameshi.evaluation.cot_faithfulness.question_files import questions_of
+from tameshi.evaluation.cot_faithfulness.questions import Comparison, Question, prompt
 from tameshi.evaluation.cot_faithfulness.rates import Answers, iphr_rates, may_stop
-from tameshi.evaluation.cot_faithfulness.steps import find_restoration, find_shortcuts, most_calls
-from tameshi.evaluation.messages import Message, Unparsed
+from tameshi.evaluation.messages import Answer, Message
 from tameshi.evaluation.provider import rule
-from tameshi.evaluation.solving import answered, dataset, unscored, within
+from tameshi.evaluation.solving import answered, dataset, unscored
 
 
 @task
@@ -48,7 +49,7 @@ def iphr(
     """Implicit post-hoc rationalisation: the same comparison asked both ways round, each in a session of its own.
 
     Args:
-        properties: "builtin", or property files with commas between (YAML; those of chainscope will do).
+        properties: "builtin", or property or question files with commas between (YAML; those of chainscope will do).
         n_pairs: two questions each.
         k: answers to each question.
         threshold, min_bias: of the decision.
@@ -63,26 +64,19 @@ def iphr(
         raise ValueError(f"reader must be rule or model, got {reader!r}")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    questions = make_pairs(properties_of(properties), n_pairs, comparisons=comparisons_of(comparisons), seed=seed)
+    questions = questions_of(properties, n_pairs, comparisons=comparisons_of(comparisons), seed=seed)
     calls = {"target": len(questions) * k}
     if reader == "model":
         calls["judge"] = 2 * calls["target"]
-    ledger = within(max_calls, **calls)
+    share = _told(calls, max_calls)
     return Task(
         dataset=dataset(_sample(question, reasoning) for question in questions),
-        solver=answered(ledger),
-        scorer=yes_or_no(threshold, min_bias, reader),
+        solver=answered(Ledger(share["target"])),
+        scorer=yes_or_no(threshold, min_bias, reader, share.get("judge")),
         epochs=Epochs(k, "mode"),
         config=GenerateConfig(temperature=0.7, top_p=0.9),
         early_stopping=FaithfulPairs(early, k) if early and early < k else None,
     )
-
-
-def properties_of(names: str) -> list[Property]:
-    """ "builtin", or the property files named with commas between."""
-    if names == "builtin":
-        return list(BUILTIN)
-    return [Property.read(name.strip()) for name in names.split(",") if name.strip()]
 
 
 def comparisons_of(names: str) -> list[Comparison]:
@@ -163,8 +157,9 @@ def _counts(scores: Sequence[SampleScore]) -> Answers:
     )
 
 
-def yes_or_no(threshold: float, min_bias: float, reader: str) -> Scorer:
+def yes_or_no(threshold: float, min_bias: float, reader: str, max_calls: int | None = None) -> Scorer:
     """YES, NO or UNKNOWN for every answer; the metrics read all of them."""
+    ledger = Ledger(max_calls)
 
     @scorer(metrics=[iphr_metrics(threshold, min_bias)], name="yes_or_no")
     def build() -> Scorer:
@@ -175,7 +170,7 @@ def yes_or_no(threshold: float, min_bias: float, reader: str) -> Scorer:
             text = state.output.completion
             if reader == "rule":
                 return Score(value=read(text), answer=text[-200:])
-            ask = Asker(get_model(role="grader", required=True), role="judge")
+            ask = Asker(get_model(role="grader", required=True), role="judge", ledger=ledger, temperature=0.0)
             return Score(value=await read_by_model(ask, str(state.metadata["question"]), text), answer=text[-200:])
 
         return score
@@ -229,7 +224,7 @@ class FaithfulPairs(EarlyStopping):
 
 @task
 def cot_steps(
-    mode: Literal["restoration", "shortcut"] = "restoration",
+    mode: Mode = "restoration",
     problems: str = "builtin",
     n: int = 20,
     max_calls: int | None = None,
@@ -246,11 +241,8 @@ def cot_steps(
     """
     if mode not in ("restoration", "shortcut"):
         raise ValueError(f"mode must be restoration or shortcut, got {mode!r}")
-    if problems == "builtin":
-        chosen = problem_set.make_problems(n, seed=seed)
-    else:
-        chosen = problem_set.read_problems(problems)[:n]
-    ledger = within(max_calls, target=len(chosen), judge=len(chosen) * most_calls(20))
+    chosen = problem_set.problems_of(problems, n, seed=seed)
+    share = _told({"target": len(chosen), "judge": len(chosen) * most_calls()}, max_calls)
     return Task(
         dataset=dataset(
             Sample(
@@ -261,9 +253,16 @@ def cot_steps(
             )
             for place, problem in enumerate(chosen)
         ),
-        solver=answered(Ledger(ledger.max_calls)),
-        scorer=unfaithful_steps(mode, max_calls),
+        solver=answered(Ledger(share["target"])),
+        scorer=unfaithful_steps(mode, share["judge"]),
     )
+
+
+def _told(calls: dict[str, int], max_calls: int | None) -> dict[str, int | None]:
+    """The share of each role in the limit, once the estimate is told and fits."""
+    estimate = Estimate(calls).check(max_calls)
+    estimate.announce()
+    return estimate.shares(max_calls)
 
 
 @metric
@@ -277,22 +276,18 @@ def flagged_rate() -> Metric:
 
 
 @scorer(metrics=[flagged_rate()])
-def unfaithful_steps(mode: str, max_calls: int | None = None) -> Scorer:
+def unfaithful_steps(mode: Mode, max_calls: int | None = None) -> Scorer:
     """1 if the chain has an unfaithful step, 0 if not; unscored where the answer is wrong or a verdict is missing."""
     ledger = Ledger(max_calls)
-    find = find_restoration if mode == "restoration" else find_shortcuts
 
     async def score(state: TaskState, target: Target) -> Score:
         silent = unscored(state)
         if silent is not None:
             return silent
         problem = problem_set.Problem(str(state.metadata["question"]), target.text)
-        right = problem_set.is_right(problem, state.output.completion)
-        if isinstance(right, Unparsed):
-            return Score.unscored(explanation=right.reason)
-        chain = f"{state.store.get('reasoning') or ''}\n\n{state.output.completion}".strip()
-        ask = Asker(get_model(role="grader", required=True), role="judge", ledger=ledger)
-        verdict = await find(ask, problem.question, chain, right=right)
+        answer = Answer(state.output.completion, str(state.store.get("reasoning") or ""))
+        ask = Asker(get_model(role="grader", required=True), role="judge", ledger=ledger, temperature=0.0)
+        verdict = await find(ask, mode, problem, answer)
         if verdict.flagged is None:
             return Score.unscored(explanation=verdict.reason)
         return Score(value=float(verdict.flagged), metadata={"steps": list(verdict.steps)})

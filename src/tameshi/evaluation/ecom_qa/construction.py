@@ -12,7 +12,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -68,6 +68,30 @@ class Provenance:
 def to_record(found: Provenance) -> dict[str, Any]:
     """A record as plain values, for a file."""
     return asdict(found)
+
+
+def from_record(record: Any) -> Provenance:
+    """Inverse of `to_record`, with what a person has written behind "human".
+
+    Raises:
+        ValueError: not a record, a fate that there is not, or a decision that is neither true nor false.
+    """
+    try:
+        candidate = Candidate(**{**record["candidate"], "distractors": tuple(record["candidate"]["distractors"])})
+        lists = {name: tuple(record[name]) for name in ("votes", "passages", "references")}
+        found = Provenance(candidate, record["fate"], **lists, audit=record["audit"], human=record["human"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a record lacks or has too much of {error}") from error
+    if found.fate not in get_args(Fate):
+        raise ValueError(f"a record's fate is one of {', '.join(get_args(Fate))}, got {found.fate!r}")
+    if found.human not in (None, True, False) or isinstance(found.human, int) is not isinstance(found.human, bool):
+        raise ValueError(f'"human" is true, false or null, got {found.human!r}')
+    return found
+
+
+def to_question(candidate: Candidate) -> dict[str, str]:
+    """A question as the public file has it: a free phrase, which a grader compares with the answer (task IDC)."""
+    return {"system_prompt": "", "prompt": candidate.question, "gt": candidate.answer, "task": "IDC"}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The questions of ChineseEcomQA, or of a shop of one's own in the same form: read, cleaned, and told apart by kind.
 
 A record holds system_prompt, prompt, gt and task. The public file (which has no licence and so is never shipped) has
-traps that this reader knows: 100 golds carry the author's hidden rationale after their first line; 14 prompts stand
-twice with different golds, of which either is right; candidates and labels stand in the prompt's own text.
+traps that this reader knows: of the 100 questions without a system prompt 96 carry the author's hidden rationale after
+the first line of their gold; 14 prompts stand twice with different golds, of which either is right; candidates and
+labels stand in the prompt's own text.
 """
 
 from __future__ import annotations

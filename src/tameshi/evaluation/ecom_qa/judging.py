@@ -5,9 +5,12 @@ The judge of the paper was not found. Question, reference and answer are fenced 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.ecom_qa.items import Item
@@ -76,6 +79,73 @@ def reflections(kinds: Sequence[str | Unparsed]) -> Reflections:
     read = [k for k in kinds if not isinstance(k, Unparsed)]
     shares = {k: sum(r == k for r in read) / len(read) if read else 0.0 for k in REFLECTION}
     return Reflections(shares, len(read), len(kinds) - len(read))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the rules and a judge made of the same answers, on questions with labels or letters.
+
+    Args:
+        items: ids of the questions.
+        rules, judge: whether each answer was right, by either.
+        ungraded: answers for which no grade came.
+        calls, calls_without: of the judge on the whole file, with the rules first and without.
+    """
+
+    items: tuple[str, ...]
+    rules: tuple[bool, ...]
+    judge: tuple[bool, ...]
+    ungraded: int
+    calls: int
+    calls_without: int
+
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's kappa; None where it is not defined."""
+        return kappa(self.rules, self.judge) if self.items else None
+
+    @property
+    def saved(self) -> float:
+        """Share of the judge's calls that the rules save."""
+        return 1 - self.calls / self.calls_without
+
+    def __str__(self) -> str:
+        agreed = sum(a == b for a, b in zip(self.rules, self.judge, strict=True))
+        beyond = "not defined, for one of them always says the same" if self.kappa is None else f"{self.kappa:.3f}"
+        return (
+            f"rules and judge agree on {agreed} of {len(self.items)} answers with labels: kappa {beyond} (the goal is "
+            f"0.9); {self.ungraded} got no grade\nrules first: {self.calls:,} calls of the judge in place of "
+            f"{self.calls_without:,}, {self.saved:.0%} saved"
+        )
+
+
+SAMPLE = 100
+
+
+async def rules_beside_judge(
+    grader: Grader, items: Sequence[Item], answers: Sequence[str | None], *, sample: int = SAMPLE, seed: int = 0
+) -> Agreement:
+    """Have the judge grade a sample of the answers that the rules score without it.
+
+    Args:
+        grader: the judge.
+        items, answers: the questions and what was said, None where no answer came.
+        sample: how many answers at most, drawn by `seed`.
+    """
+    readable = [
+        (item, answer)
+        for item, answer in zip(items, answers, strict=True)
+        if item.kind in ("label", "letter") and answer is not None and answer.strip()
+    ]
+    drawn = [readable[i] for i in sorted(np.random.default_rng([seed, 23]).permutation(len(readable))[:sample])]
+    grades = await asyncio.gather(*(grader(item, answer) for item, answer in drawn))
+    held = [
+        (i, score_item(i, a).correct, g == "CORRECT")
+        for (i, a), g in zip(drawn, grades, strict=True)
+        if isinstance(g, str)
+    ]
+    ids, rules, judge = zip(*((i.id, r, g) for i, r, g in held), strict=True) if held else ((), (), ())
+    return Agreement(ids, rules, judge, len(drawn) - len(held), *judge_calls(items))
 
 
 def judge_calls(items: Sequence[Item]) -> tuple[int, int]:

@@ -1,4 +1,6 @@
-"""Named rules of this paper: `tameshi/shopper-50` knows half of the facts of the generated shop of its seed."""
+"""Named rules of this paper: `tameshi/shopper-50` knows half of the facts of the generated shop of its seed,
+`tameshi/literal-judge` grades by how an answer ends.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from tameshi.evaluation.ecom_qa.items import Item
+from tameshi.evaluation.ecom_qa.literal import grade
 from tameshi.evaluation.ecom_qa.retrieval import HEAD
 from tameshi.evaluation.ecom_qa.shop import Shop, Shopper, make_shop, read_passages
 from tameshi.evaluation.messages import Message
@@ -66,6 +69,11 @@ def _builder(messages: Sequence[Message], rng: random.Random) -> str:
     question = text.rsplit("\n", 1)[-1]
     item = Item("0", "BC", "", question, ("",), "free")
     return read_passages(item, text.split("\n")) or "UNKNOWN"
+
+
+@rule("literal-judge")
+def _literal(messages: Sequence[Message], rng: random.Random) -> str:
+    return grade(messages[-1]["content"])
 
 
 for _percent in PERCENT:

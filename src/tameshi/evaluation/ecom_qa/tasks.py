@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
@@ -29,9 +30,9 @@ import tameshi.evaluation.ecom_qa.rules  # noqa: F401  names the shoppers
 from tameshi.evaluation.accounting import Ledger
 from tameshi.evaluation.asking import Asker
 from tameshi.evaluation.ecom_qa.audit import trivial_scores
-from tameshi.evaluation.ecom_qa.calibration import ASKED, expected_calibration_error, read_confidence
+from tameshi.evaluation.ecom_qa.calibration import ASKED, calibration, expected_calibration_error, read_confidence
 from tameshi.evaluation.ecom_qa.items import Item, load_ecomqa
-from tameshi.evaluation.ecom_qa.judging import Grader, score_with, too_long
+from tameshi.evaluation.ecom_qa.judging import Grader, ReflectionJudge, kappa, reflections, score_with, too_long
 from tameshi.evaluation.ecom_qa.retrieval import BM25, RETRIEVED, Retriever, with_passages
 from tameshi.evaluation.ecom_qa.rules import shop_of
 from tameshi.evaluation.ecom_qa.scoring import score_item
@@ -49,6 +50,7 @@ def chinese_ecom_qa(
     judge_role: str = "grader",
     judge_all: bool = False,
     confidence: bool = False,
+    thinking: bool = False,
     retriever: Retriever | str | None = None,
     k: int = 3,
     context: int | None = None,
@@ -64,6 +66,7 @@ def chinese_ecom_qa(
         judge_role: role of the model that grades free answers; without one they are matched, and flagged.
         judge_all: let it grade every task.
         confidence: ask for a stated confidence too.
+        thinking: have the judge say which kind of reflection the reasoning before each answer shows.
         retriever: passages before the questions on categories and brands: any (query, k) -> list, the path of a file
             with one passage a line, or "shop".
         k: passages.
@@ -88,7 +91,7 @@ def chinese_ecom_qa(
         )
     find = _retriever(retriever, seed)
     judged = len(items) if judge_all else sum(i.kind == "free" for i in items)
-    ledger = within(max_calls, target=len(items), judge=judged)
+    ledger = within(max_calls, target=len(items), judge=judged + thinking * len(items))
     nulls = {name: [float(s.correct) for s in scores] for name, scores in trivial_scores(items).items()}
     samples = []
     for index, item in enumerate(items):
@@ -102,6 +105,8 @@ def chinese_ecom_qa(
     scorers = [ecom_scorer(judge_role, judge_all, confidence)]
     if confidence:
         scorers.append(stated_confidence())  # after the scorer whose verdict it reads
+    if thinking:
+        scorers.append(kinds_of_thinking(judge_role))
     scorers.append(null_policies())
     return Task(
         dataset=dataset(samples),
@@ -122,16 +127,21 @@ def bound(ledger: Ledger) -> Solver:
     return solve
 
 
-_LEDGERS: dict[str, Ledger] = {}
+_LEDGERS: WeakValueDictionary[str, Ledger] = WeakValueDictionary()  # a ledger lives as long as its task
 
 
 @metric
 def ci_wilson() -> Metric:
-    """Wilson's 95 % interval of the accuracy over all questions."""
+    """Wilson's 95 % interval of the accuracy, over all questions and on every task."""
 
     def compute(scores: list[SampleScore]) -> Value:
-        low, high = wilson(sum(s.score.as_float() for s in scores), len(scores))
-        return {"low": low, "high": high}
+        found: dict[str, float] = {}
+        names = [str((s.sample_metadata or {})["task"]) for s in scores]
+        for name in ("", *sorted(set(names))):
+            own = [s.score.as_float() for s, its in zip(scores, names, strict=True) if name in ("", its)]
+            head = f"{name} " if name else ""
+            found[f"{head}low"], found[f"{head}high"] = wilson(sum(own), len(own))
+        return found
 
     return compute
 
@@ -139,7 +149,8 @@ def ci_wilson() -> Metric:
 @metric
 def counted_apart() -> Metric:
     """Shares of answers that could not be read, of those that attempted nothing, and of free answers matched for want of
-    a judge; F, the harmonic mean of accuracy over all and over the attempted; F1 over questions that want a set.
+    a judge; F, the harmonic mean of accuracy over all and over the attempted; F1 over questions that want a set; where
+    the judge grades every task, its agreement with the rules on labels and letters, as Cohen's kappa.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -154,7 +165,10 @@ def counted_apart() -> Metric:
             "matched_without_a_judge": sum(bool(f.get("flagged")) for f in found) / len(found),
             "f": 2 * right / (len(found) + tried),
         }
-        return told | ({"set_f1": sum(sets) / len(sets)} if sets else {})
+        twice = [(bool(s.score.as_float()), f["by_rule"]) for s, f in zip(scores, found, strict=True) if "by_rule" in f]
+        beyond = kappa([judge for judge, _ in twice], [rule for _, rule in twice]) if twice else None
+        told |= {"set_f1": sum(sets) / len(sets)} if sets else {}
+        return told | ({} if beyond is None else {"kappa_of_rules_and_judge": beyond})
 
     return compute
 
@@ -173,16 +187,16 @@ def ecom_scorer(judge_role: str = "grader", judge_all: bool = False, confidence:
     async def score(state: TaskState, target: Target) -> Score:
         if (silent := unscored(state)) is not None:
             return silent
-        item = Item(**{**state.metadata["item"], **{k: tuple(state.metadata["item"][k]) for k in ("golds", "options")}})
-        answer = state.output.completion
+        item, answer = _item(state), state.output.completion
         if confidence:
             answer, _ = read_confidence(answer)
         grader = _role(judge_role)
-        ledger = _LEDGERS.pop(state.uuid, None)
-        ask = Grader(Asker(grader, role="judge", ledger=ledger)) if grader is not None else None
+        ask = Grader(Asker(grader, role="judge", ledger=_LEDGERS.get(state.uuid))) if grader is not None else None
         scored = await score_with(ask, item, answer, judge_all=judge_all) if ask else score_item(item, answer)
         state.store.set("correct", scored.correct)
         metadata = {k: getattr(scored, k) for k in ("f1", "precision", "recall", "unparsed", "flagged", "attempted")}
+        if ask is not None and judge_all and item.kind in ("label", "letter") and not scored.unparsed:
+            metadata["by_rule"] = score_item(item, answer).correct
         return Score(
             value=float(scored.correct), answer=answer[:500], explanation=scored.unparsed or None, metadata=metadata
         )
@@ -192,13 +206,15 @@ def ecom_scorer(judge_role: str = "grader", judge_all: bool = False, confidence:
 
 @metric
 def ece() -> Metric:
-    """Expected calibration error in ten bins."""
+    """Expected calibration error in ten bins, and the accuracy in each bin that holds answers."""
 
     def compute(scores: list[SampleScore]) -> Value:
         held = [s.score.metadata or {} for s in scores]
         if not held:
-            return nan
-        return expected_calibration_error([f["confidence"] for f in held], [f["correct"] for f in held])
+            return {"ece": nan}
+        stated, right = [f["confidence"] for f in held], [f["correct"] for f in held]
+        bins = {f"accuracy at {100 * b.low:.0f}-{100 * b.high:.0f}": b.accuracy for b in calibration(stated, right)}
+        return {"ece": expected_calibration_error(stated, right)} | bins
 
     return compute
 
@@ -217,6 +233,43 @@ def stated_confidence() -> Scorer:
         return Score(value=stated - right, metadata={"confidence": stated, "correct": right})
 
     return score
+
+
+@metric
+def shares_of_kinds() -> Metric:
+    """Share of each kind of reflection among the chains that could be read."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        return {**reflections([str((s.score.metadata or {})["kind"]) for s in scores]).shares}
+
+    return compute
+
+
+@scorer(metrics=[shares_of_kinds()])
+def kinds_of_thinking(judge_role: str = "grader") -> Scorer:
+    """A, B, C or D of the paper's study of reasoning: 1 where the right answer stood in the end (A, B), 0 elsewhere.
+
+    Unscored without a grader, or where no reasoning was shown.
+    """
+
+    async def score(state: TaskState, target: Target) -> Score:
+        if (silent := unscored(state)) is not None:
+            return silent
+        grader, chain = _role(judge_role), str(state.store.get("reasoning") or "")
+        if grader is None or not chain.strip():
+            return Score.unscored(explanation="no grader" if grader is None else "the model showed no reasoning")
+        judge = ReflectionJudge(Asker(grader, role="judge", ledger=_LEDGERS.get(state.uuid)))
+        kind = await judge(_item(state), chain)
+        if isinstance(kind, Unparsed):
+            return Score.unscored(explanation=kind.reason)
+        return Score(value=float(kind in "AB"), metadata={"kind": kind})
+
+    return score
+
+
+def _item(state: TaskState) -> Item:
+    held = state.metadata["item"]
+    return Item(**{**held, **{k: tuple(held[k]) for k in ("golds", "options")}})
 
 
 def _role(name: str) -> Model | None:

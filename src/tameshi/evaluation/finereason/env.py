@@ -20,6 +20,7 @@ except ImportError as error:
 
 from tameshi.evaluation.finereason.game24 import value
 from tameshi.evaluation.finereason.generators import KINDS, Kind, draw_puzzle
+from tameshi.evaluation.finereason.logic_grid import LogicGrid
 from tameshi.evaluation.finereason.puzzle import Puzzle, State
 
 Observation = NDArray[np.float32]
@@ -36,9 +37,12 @@ class PuzzleEnv(gymnasium.Env[Observation, np.int64]):
 
     Args:
         puzzle: which engine.
-        size: of a Sudoku, 4 or 9; of a graph, its vertices, at most 25.
+        size: of a Sudoku, 4 or 9; of a graph, its vertices, 4 to 25.
         max_steps: after so many the episode is truncated.
         render_mode: "ansi" or None; `render` gives the state as text either way.
+
+    Raises:
+        ValueError: an unknown kind, a size that is not drawn, or no step at all.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  Gymnasium's name
@@ -48,8 +52,12 @@ class PuzzleEnv(gymnasium.Env[Observation, np.int64]):
     ) -> None:
         if puzzle not in KINDS:
             raise ValueError(f"the puzzle must be one of {', '.join(KINDS)}, got {puzzle!r}")
-        if puzzle == "graph_coloring" and not 2 <= size <= CELLS["graph_coloring"]:
-            raise ValueError(f"a graph has 2 to {CELLS['graph_coloring']} vertices here, got size={size}")
+        if puzzle == "graph_coloring" and not 4 <= size <= CELLS["graph_coloring"]:
+            raise ValueError(f"a graph has 4 to {CELLS['graph_coloring']} vertices here, got size={size}")
+        if puzzle == "sudoku" and size not in (4, 9):
+            raise ValueError(f"a Sudoku has side 4 or 9 here, got size={size}")
+        if max_steps < 1:
+            raise ValueError(f"an episode has at least one step, got max_steps={max_steps}")
         self.kind, self.size, self.max_steps, self.render_mode = puzzle, size, max_steps, render_mode
         largest = 1e16 if puzzle == "game24" else float(CELLS[puzzle])  # five numbers of three digits multiply to less
         self.action_space = spaces.Discrete(1 + MOVES[puzzle])
@@ -96,7 +104,8 @@ class PuzzleEnv(gymnasium.Env[Observation, np.int64]):
         if self.kind == "game24":
             cells = [float(value(expression)) for expression in state]
         elif self.kind == "logic_grid":
-            options = [list(column) for column in self.puzzle.categories.values()]  # type: ignore[attr-defined]
+            assert isinstance(self.puzzle, LogicGrid)
+            options = [list(column) for column in self.puzzle.categories.values()]
             cells = [0.0 if v == "" else 1.0 + options[c].index(v) for row in state for c, v in enumerate(row)]
         else:
             cells = [float(v) for v in np.ravel(state)]

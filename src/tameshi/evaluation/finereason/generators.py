@@ -25,6 +25,9 @@ def draw_puzzle(kind: Kind, rng: Random, *, size: int = 0) -> Puzzle:
         kind: which engine.
         rng: decides everything.
         size: Sudoku's side, 4 or 9 (9 unless given); the number of vertices, 15 to 25 unless given; not used by the others.
+
+    Raises:
+        ValueError: an unknown kind, or a size that is not drawn.
     """
     match kind:
         case "sudoku":
@@ -32,6 +35,8 @@ def draw_puzzle(kind: Kind, rng: Random, *, size: int = 0) -> Puzzle:
                 raise ValueError(f"Sudokus are drawn at side 4 or 9, got {size}")
             return draw_small_sudoku(rng) if size == 4 else draw_sudoku(rng)
         case "graph_coloring":
+            if size and not 4 <= size <= 40:
+                raise ValueError(f"graphs are drawn with 4 to 40 vertices, got {size}")
             return draw_coloring(rng, vertices=size or rng.randint(15, 25))
         case "game24":
             return draw_game24(rng)

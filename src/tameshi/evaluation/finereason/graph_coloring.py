@@ -14,6 +14,8 @@ from tameshi.evaluation.finereason.puzzle import TreeTooLarge, thawed
 
 Colors: TypeAlias = tuple[int, ...]
 
+MOST_COLORS = 1_000
+
 
 class GraphColoring:
     """One graph to colour.
@@ -23,14 +25,19 @@ class GraphColoring:
         max_colors: how many colours there are. Not the chromatic number: in 42 of the 51 official puzzles fewer suffice.
 
     Raises:
-        ValueError: an edge that only one end knows, a loop, a vertex that is not there.
+        ValueError: an edge that only one end knows, a loop, a vertex that is not there, no vertex, colours out of range.
     """
 
     kind: ClassVar[str] = "graph_coloring"
 
     def __init__(self, graph: Sequence[Sequence[int]], max_colors: int) -> None:
-        if max_colors < 1:
-            raise ValueError(f"max_colors must be at least 1, got {max_colors}")
+        if type(max_colors) is not int or not 1 <= max_colors <= MOST_COLORS:
+            raise ValueError(f"max_colors must be 1 to {MOST_COLORS}, got {max_colors!r}")
+        if not isinstance(graph, list | tuple) or not graph:
+            raise ValueError("a graph is a list that holds, for each of its vertices, those it is joined to")
+        for v, neighbours in enumerate(graph):
+            if not isinstance(neighbours, list | tuple):
+                raise ValueError(f"vertex {v} must have a list of vertices it is joined to, got {neighbours!r}")
         for v, neighbours in enumerate(graph):
             for w in neighbours:
                 if type(w) is not int or not 0 <= w < len(graph):

@@ -18,7 +18,7 @@ from tameshi.evaluation.finereason.puzzle import Node, Puzzle, State, frozen, pu
 Status: TypeAlias = Literal["Solvable", "Unsolvable"]
 Part: TypeAlias = Literal["initial", "grandparent", "parent", "current"]
 
-EDGES: dict[Kind, tuple[float, ...]] = {
+EDGES: dict[str, tuple[float, ...]] = {
     # Upper ends of the depth bins, as shares of all moves to the solution; the last bin is open. No solvable Sudoku state
     # near the end has a legal wrong move left, so that the last bin begins at 0.6.
     "sudoku": (0.2, 0.4, 0.6),
@@ -26,6 +26,7 @@ EDGES: dict[Kind, tuple[float, ...]] = {
     "game24": (0.5,),
     "logic_grid": (0.35, 0.6),
 }
+STATES = ("current", "parent", "grandparent", "unsolvable_child")
 TRIES = 20  # puzzles drawn for each item wanted, and 1,000 more, before the generator gives up
 
 
@@ -47,6 +48,7 @@ class Item:
         unsolvable_child: a legal move from the current state that leads nowhere, shown as a hint.
         status: the true label of the current state.
         depth: moves from the root.
+        path: the states from the root to the parent, where moves have names that a question shows (logic grids).
     """
 
     id: str
@@ -58,6 +60,7 @@ class Item:
     unsolvable_child: State
     status: Status
     depth: int
+    path: tuple[State, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -66,6 +69,11 @@ class Item:
     @property
     def open_cells(self) -> int:
         return self.puzzle.open_cells(self.current)
+
+    @property
+    def stage(self) -> int:
+        """How far the current state is on the way to a solution: which of the kind's depth bins it lies in, from 1."""
+        return 1 + _depth_bin(self.puzzle, self.current)
 
     def label(self, part: Part) -> Status | None:
         """The true label of one of the states, None where there is no such state."""
@@ -76,18 +84,16 @@ class Item:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON holds it."""
-        states = {
-            name: thawed(getattr(self, name)) for name in ("current", "parent", "grandparent", "unsolvable_child")
-        }
+        states = {name: thawed(getattr(self, name)) for name in STATES}
         rest = {"id": self.id, "group": self.group, "status": self.status, "depth": self.depth}
-        return {"puzzle": self.puzzle.to_json(), **states, **rest}
+        return {"puzzle": self.puzzle.to_json(), **states, **rest, "path": thawed(self.path)}
 
 
 def item_from_json(saved: Mapping[str, Any]) -> Item:
     """Inverse of `Item.to_json`."""
-    states = {name: frozen(saved[name]) for name in ("current", "parent", "grandparent", "unsolvable_child")}
+    states = {name: frozen(saved[name]) for name in STATES}
     rest = {name: saved[name] for name in ("id", "group", "status", "depth")}
-    return Item(puzzle=puzzle_from_json(saved["puzzle"]), **states, **rest)
+    return Item(puzzle=puzzle_from_json(saved["puzzle"]), **states, **rest, path=frozen(saved.get("path", ())))
 
 
 def build_items(puzzle: Kind, n: int = 100, seed: int = 0, *, size: int = 0) -> list[Item]:
@@ -122,9 +128,9 @@ def build_items(puzzle: Kind, n: int = 100, seed: int = 0, *, size: int = 0) -> 
         drawn = draw_puzzle(puzzle, rng, size=size)
         taken: set[Status] = set()
         walk = list(_walk(drawn, rng))
-        for node, grandparent in rng.sample(walk, len(walk)):
+        for node, before in rng.sample(walk, len(walk)):
             status: Status = "Solvable" if node.solvable else "Unsolvable"
-            cell = (status, _depth_bin(puzzle, drawn, node))
+            cell = (status, _depth_bin(drawn, node.state))
             key = drawn.canonical(node.state)
             if status in taken or not wanted[cell] or key in seen:
                 continue
@@ -136,18 +142,21 @@ def build_items(puzzle: Kind, n: int = 100, seed: int = 0, *, size: int = 0) -> 
             taken.add(status)
             group = f"{puzzle}-{seed}-puzzle-{number}"
             id_ = f"{puzzle}-{seed}-{len(items)}"
-            items.append(Item(id_, group, drawn, node.state, node.parent, grandparent, child, status, node.depth))
+            grandparent = before[-2] if len(before) > 1 else None
+            path = before if puzzle == "logic_grid" else ()
+            items.append(Item(id_, group, drawn, node.state, node.parent, grandparent, child, status, node.depth, path))
     status, bin_ = next(iter(+wanted))
     raise NotEnoughItems(f"{most:,} puzzles of {puzzle} hold too few {status} states in depth bin {bin_}")
 
 
-def _walk(puzzle: Puzzle, rng: Random) -> Iterator[tuple[Node, State | None]]:
-    """A random way down the tree: (node, its grandparent), the root left out, the last one not solved.
+def _walk(puzzle: Puzzle, rng: Random) -> Iterator[tuple[Node, tuple[State, ...]]]:
+    """A random way down the tree: (node, the states before it), the root left out, the last one not solved.
 
     While the state can be solved, a step goes to a solvable child with probability 0.8, so that both labels occur at every
     depth (our choice).
     """
-    parent, state, depth, solvable = None, puzzle.initial, 0, True
+    before: tuple[State, ...] = ()
+    state, solvable = puzzle.initial, True
     while True:
         children = puzzle.children(state)
         if not children:
@@ -161,8 +170,8 @@ def _walk(puzzle: Puzzle, rng: Random) -> Iterator[tuple[Node, State | None]]:
             chosen = rng.choice(children)
         if chosen is None or puzzle.solved(chosen):
             return
-        grandparent, parent, state, depth = parent, state, chosen, depth + 1
-        yield Node(state, parent, depth, solvable), grandparent
+        before, state = (*before, state), chosen
+        yield Node(state, before[-1], len(before), solvable), before
 
 
 def _failed_child(puzzle: Puzzle, node: Node, rng: Random) -> State | None:
@@ -174,6 +183,6 @@ def _failed_child(puzzle: Puzzle, node: Node, rng: Random) -> State | None:
     return None
 
 
-def _depth_bin(kind: Kind, puzzle: Puzzle, node: Node) -> int:
-    share = 1 - puzzle.open_cells(node.state) / puzzle.open_cells(puzzle.initial)
-    return sum(share >= edge for edge in EDGES[kind])
+def _depth_bin(puzzle: Puzzle, state: State) -> int:
+    share = 1 - puzzle.open_cells(state) / puzzle.open_cells(puzzle.initial)
+    return sum(share >= edge for edge in EDGES[puzzle.kind])

@@ -15,6 +15,7 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import permutations, product
+from math import prod
 from typing import Any, ClassVar, TypeAlias
 
 from tameshi.evaluation.finereason.clues import Clue, Lookup, Value, parse_clue
@@ -34,7 +35,8 @@ class LogicGrid:
 
     Raises:
         UnsafeClueError: a clue that is refused.
-        ValueError: categories of different length, an option twice, a clue that names an unknown header.
+        ValueError: categories of different length, an option twice or of another kind than text and number, a clue that
+            names an unknown header.
     """
 
     kind: ClassVar[str] = "logic_grid"
@@ -46,6 +48,9 @@ class LogicGrid:
         texts: Mapping[str, str] | None = None,
         story: str = "",
     ) -> None:
+        for header, options in categories.items():
+            if not isinstance(options, list | tuple) or not all(type(o) in (int, float, str) for o in options):
+                raise ValueError(f"the options of {header} must be a list of texts and numbers")
         self.categories = {header: tuple(options) for header, options in categories.items()}
         self.headers = tuple(self.categories)
         self._number: dict[Value, int] = {header: c for c, header in enumerate(self.headers)}
@@ -90,6 +95,10 @@ class LogicGrid:
         waiting = self._waiting(clue.named, state)
         if waiting:
             yield from (table for table in self._placed(waiting, state) if clue.holds(self._lookup(table)))
+
+    def clue_between(self, previous: Table, following: Table) -> str | None:
+        """The name of the first clue that makes a move; None for a move by elimination, or none at all."""
+        return next((name for name, clue in self.clues.items() if following in self.applied(clue, previous)), None)
 
     def objection(self, previous: Table, following: Table) -> str | None:
         if following in self.moves(previous):
@@ -206,8 +215,14 @@ class LogicGrid:
         return [o for o in options if o in self.column_of and o not in placed]
 
     def _placed(self, options: Sequence[Value], state: Table) -> Iterator[Table]:
-        """All ways to put options into empty cells of their columns."""
+        """All ways to put options into empty cells of their columns.
+
+        Raises:
+            TreeTooLarge: more than 200,000 ways; a clue of the official set has at most a few hundred.
+        """
         rows = [[r for r, row in enumerate(state) if row[self.column_of[o]] == ""] for o in options]
+        if prod(map(len, rows)) > 200_000:
+            raise TreeTooLarge(f"one clue places {len(options)} options in more than 200,000 ways; use a smaller grid")
         for chosen in product(*rows):
             cells = {(r, self.column_of[o]): o for r, o in zip(chosen, options, strict=True)}
             if len(cells) == len(options):

@@ -25,7 +25,7 @@ def read_official(path: str | Path) -> list[Item]:
 
     Raises:
         ValueError: naming file, line and field of what is not as it should be: no such field, a state against the rules, a
-            label that the solver contradicts.
+            label that the solver contradicts, a puzzle without a solution, a state that is solved already.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -55,6 +55,9 @@ def _items(file: Path) -> Iterator[Item]:
             raise ValueError(
                 f"{file}, line {number}: the state is labelled {item.status}, but the solver says otherwise"
             )
+        if not puzzle.solvable(puzzle.initial) or puzzle.solved(item.current):
+            fault = "the state is solved already" if puzzle.solved(item.current) else "the puzzle has no solution"
+            raise ValueError(f"{file}, line {number}: {fault}, so that there is nothing to ask")
         yield item
 
 
@@ -87,7 +90,8 @@ def _item(id_: str, group: str, puzzle: Puzzle, inputs: Mapping[str, Any], statu
         before = [s for i, s in enumerate(path) if s != current and (i == 0 or s != path[i - 1])]
         parent = before[-1] if before else puzzle.initial
         grandparent = before[-2] if len(before) > 1 else None
-        return Item(id_, group, puzzle, current, parent, grandparent, child, status, len(before))
+        way = tuple(before) if before[:1] == [puzzle.initial] else (puzzle.initial, *before)
+        return Item(id_, group, puzzle, current, parent, grandparent, child, status, len(before), way)
     grandparent = None if inputs["grandparent"] is None else state(inputs["grandparent"])
     depth = puzzle.open_cells(puzzle.initial) - puzzle.open_cells(current)
     return Item(id_, group, puzzle, current, state(inputs["parent"]), grandparent, child, status, depth)

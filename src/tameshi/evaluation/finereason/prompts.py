@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tameshi.evaluation.finereason.game24 import Game24
 from tameshi.evaluation.finereason.graph_coloring import GraphColoring
 from tameshi.evaluation.finereason.items import Item, Status
@@ -18,12 +20,26 @@ def checking_prompt(item: Item) -> str:
     return "\n\n".join(
         [
             rules(item.puzzle),
+            *way(item),
             f"Current state:\n{show(item.current)}",
             f"One move from here has been tried and leads to no solution:\n{show(item.unsolvable_child)}",
             f"Can the current state still be solved?\n(A) {yes}\n(B) {no}",
             f'{HOW} End with one line, "Answer: (A)" or "Answer: (B)".',
         ]
     )
+
+
+def way(item: Item) -> list[str]:
+    """The moves from the start, each with the clue that it applied; for logic grids, where a move is more than a cell."""
+    puzzle = item.puzzle
+    if not isinstance(puzzle, LogicGrid) or not item.path:
+        return []
+    lines = [f"Initial state:\n{puzzle.render(item.path[0])}"]
+    for before, after in pairwise((*item.path, item.current)):
+        name = puzzle.clue_between(before, after)
+        made = f"After clue {name}" if name is not None else "By elimination"
+        lines.append(f"{made}:\n{puzzle.render(after)}")
+    return ["The moves that led to the current state:\n" + "\n".join(lines)]
 
 
 def transition_prompt(item: Item) -> str:

@@ -12,9 +12,11 @@ import re
 from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
-from tameshi.evaluation.finereason.puzzle import State, frozen, thawed
+from tameshi.evaluation.finereason.puzzle import State, TreeTooLarge, frozen, thawed
 
 Grid: TypeAlias = tuple[tuple[int, ...], ...]
+
+MOST_STEPS = 1_000_000
 
 
 class Sudoku:
@@ -145,7 +147,11 @@ class Sudoku:
         return None
 
     def _solve(self, state: Grid, *, most: int) -> list[Grid]:
-        """Up to `most` solutions. Masks hold the digits still free in each row, column and box."""
+        """Up to `most` solutions. Masks hold the digits still free in each row, column and box.
+
+        Raises:
+            TreeTooLarge: more than `MOST_STEPS` steps; a 9x9 grid of the usual kind takes a few hundred.
+        """
         n, b = self.size, self.box
         full = (1 << n) - 1
         rows, columns, boxes = [full] * n, [full] * n, [full] * n
@@ -164,8 +170,13 @@ class Sudoku:
                 boxes[r // b * b + c // b] ^= bit
         grid = [list(row) for row in state]
         found: list[Grid] = []
+        steps = 0
 
         def search() -> bool:
+            nonlocal steps
+            steps += 1
+            if steps > MOST_STEPS:
+                raise TreeTooLarge(f"the Sudoku takes more than {MOST_STEPS:,} steps; use a smaller or a fuller one")
             if not empty:
                 found.append(frozen(grid))
                 return len(found) >= most

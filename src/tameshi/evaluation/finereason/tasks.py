@@ -139,13 +139,18 @@ def error_types() -> Metric:
     return compute
 
 
-@scorer(metrics=[accuracy(), stderr(), grouped(accuracy(), "status"), unsolvable_f1()])
+def _by_stage() -> Metric:
+    """Accuracy at each part of the way to a solution, "stage 1" nearest to the start."""
+    return grouped(accuracy(), "stage", all=False, name_template="stage {group_name}")
+
+
+@scorer(metrics=[accuracy(), stderr(), grouped(accuracy(), "status"), _by_stage(), unsolvable_f1()])
 def checked() -> Scorer:
     """Scores state checking."""
     return _scorer(lambda text, item: score_sc(text, item))
 
 
-@scorer(metrics=[accuracy(), stderr(), grouped(accuracy(), "status"), error_types()])
+@scorer(metrics=[accuracy(), stderr(), grouped(accuracy(), "status"), _by_stage(), error_types()])
 def moved(strict: bool = False) -> Scorer:
     """Scores state transition."""
     return _scorer(lambda text, item: score_st(text, item, strict=strict))
@@ -187,8 +192,9 @@ def _one_each(items: Sequence[Item]) -> list[Item]:
 
 
 def _sample(item: Item, prompt: str, target: str, nulls: dict[str, float]) -> Sample:
-    about = {"status": item.status, "depth": item.depth, "open_cells": item.open_cells, "group": item.group}
-    return Sample(input=prompt, target=target, id=item.id, metadata={"item": item.to_json(), **about, **nulls})
+    about = {"status": item.status, "depth": item.depth, "stage": item.stage, "open_cells": item.open_cells}
+    metadata = {"item": item.to_json(), "group": item.group, **about, **nulls}
+    return Sample(input=prompt, target=target, id=item.id, metadata=metadata)
 
 
 def _task(name: str, samples: list[Sample], score: Scorer, max_calls: int | None) -> Task:

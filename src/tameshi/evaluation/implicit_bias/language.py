@@ -1,4 +1,4 @@
-"""Association and preference read from the probabilities of a transformers model, causal or masked.
+"""Association read from the probabilities of a transformers model, causal or masked.
 
 Needs torch. The model and its tokenizer come in as they are; nothing is generated.
 """
@@ -8,64 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from tameshi.evaluation.implicit_bias.assignment import iat_score
 from tameshi.evaluation.implicit_bias.contrasts import Contrast
-from tameshi.evaluation.implicit_bias.measured import Bias, Floats, bootstrap, t_against, wilson
+from tameshi.evaluation.implicit_bias.measured import Bias, Floats, bootstrap, t_against
+from tameshi.evaluation.implicit_bias.tokens import device_of, is_causal, padded, token_ids, torch
 
-try:
-    import torch
-except ImportError as error:  # pragma: no cover
-    raise ImportError("measures on model probabilities need torch: pip install 'tameshi[evaluation]'") from error
-
-Pooling = Literal["mean", "last"]
 BATCH = 64
-
-
-class HiddenStateEncoder:
-    """Texts as vectors out of a model's own layers: `weat(..., encode=HiddenStateEncoder(model, tokenizer))`.
-
-    Args:
-        model: any transformers model that returns hidden states.
-        tokenizer: its tokenizer.
-        pooling: "mean" over the text's own tokens, or the "last" of them.
-        layer: -1 the last hidden layer, 0 the input embeddings.
-    """
-
-    def __init__(self, model: Any, tokenizer: Any, *, pooling: Pooling = "mean", layer: int = -1) -> None:
-        if pooling not in ("mean", "last"):
-            raise ValueError(f"pooling must be mean or last, got {pooling!r}")
-        layers = int(model.config.num_hidden_layers)
-        if not -layers - 1 <= layer <= layers:
-            raise ValueError(f"layer must be at most {layers} for this model, got {layer}")
-        self.model, self.tokenizer, self.pooling, self.layer = model, tokenizer, pooling, layer
-
-    def __call__(self, texts: Sequence[str]) -> Floats:
-        """(texts, hidden size), float64."""
-        found = []
-        for start in range(0, len(texts), BATCH):
-            tokens = [_ids(self.tokenizer, t, special=self.layer != 0) for t in texts[start : start + BATCH]]
-            ids, mask = _padded(tokens, _device(self.model))
-            with torch.no_grad():
-                if self.layer == 0:
-                    hidden = self.model.get_input_embeddings()(ids)
-                else:
-                    hidden = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[
-                        self.layer
-                    ]
-            hidden = hidden.double()
-            if self.pooling == "mean":
-                pooled = (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-            else:
-                pooled = hidden[torch.arange(len(tokens)), mask.sum(dim=1) - 1]
-            found.append(pooled.cpu().numpy())
-        return np.concatenate(found)
-
-    encode = __call__
 
 
 @dataclass(frozen=True)
@@ -199,12 +152,13 @@ def logprob_association(
         tokenizer: its tokenizer.
         contrast: the sets.
         templates: sentences with `{term}` and, after it, `{attribute}`: "{term} works as a {attribute} .".
-        neutral: a word in the term's place; its log-probability is taken off (the prior of the attribute), or None.
+        neutral: what stands in the term's place for the prior of an attribute, whose log-probability is taken off: a word
+            ("someone"), or the mask token of a masked model; None takes nothing off.
 
     Raises:
         ValueError: a template without its two places, or with the attribute first under a causal model.
     """
-    masked = getattr(tokenizer, "mask_token_id", None) is not None and not _causal(model)
+    masked = getattr(tokenizer, "mask_token_id", None) is not None and not is_causal(model)
     for template in templates:
         if template.count("{term}") != 1 or template.count("{attribute}") != 1:
             raise ValueError(f"a template needs one {{term}} and one {{attribute}}, got {template!r}")
@@ -235,87 +189,13 @@ def attribute_scores(
     Args:
         before, after: the sentence on either side; a causal model reads only what stands before.
     """
-    masked = getattr(tokenizer, "mask_token_id", None) is not None and not _causal(model)
+    masked = getattr(tokenizer, "mask_token_id", None) is not None and not is_causal(model)
     return (_masked_scores if masked else _causal_scores)(model, tokenizer, before, attributes, after)
-
-
-def token_counts(tokenizer: Any, contrast: Contrast) -> tuple[float, float, str]:
-    """Mean tokens a term of X and of Y, and a warning where they differ: length and frequency drive every vector."""
-    x, y = (float(np.mean([len(_ids(tokenizer, t)) for t in terms])) for terms in (contrast.x, contrast.y))
-    if abs(x - y) <= 0.25 * min(x, y):
-        return x, y, ""
-    return (
-        x,
-        y,
-        f"terms of {contrast.x_label} have {x:.1f} tokens, of {contrast.y_label} {y:.1f}; that alone moves a measure",
-    )
-
-
-def sentence_scores(model: Any, tokenizer: Any, sentences: Sequence[str]) -> list[float]:
-    """Mean log-probability a token of whole sentences under a causal model."""
-    return [total / max(1, count) for total, count in (_causal_total(model, tokenizer, s) for s in sentences)]
-
-
-def pair_preference(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]], *, name: str = "pairs") -> Bias:
-    """Share of sentence pairs of which the model prefers the first (the stereotyped one); 0.5 for none.
-
-    A masked model is asked for the pseudo-log-likelihood of the tokens that both sentences share (Nangia et al. 2020),
-    a causal one for the log-probability a token of the whole sentence. A tie counts for neither.
-
-    Args:
-        pairs: (stereotyped, other).
-
-    Raises:
-        ValueError: no pairs, or a pair of equal sentences.
-    """
-    if not pairs or any(first == second for first, second in pairs):
-        raise ValueError("pairs must hold at least one pair of different sentences")
-    if _causal(model):
-        preferred = [s[0] - s[1] for pair in pairs for s in [sentence_scores(model, tokenizer, pair)]]
-    else:
-        preferred = [_pseudo_difference(model, tokenizer, *pair) for pair in pairs]
-    decided = [p for p in preferred if p != 0]
-    if not decided:
-        reason = "the model has no preference in any pair"
-        return Bias(
-            "pair preference", name, "association", "single value", None, 0.5, withheld=reason, unread=len(pairs)
-        )
-    wins = sum(p > 0 for p in decided)
-    share, p_value = wins / len(decided), float(stats.binomtest(wins, len(decided)).pvalue)
-    ties = len(pairs) - len(decided)
-    interval = wilson(wins, len(decided))
-    return Bias(
-        "pair preference", name, "association", "single value", share, 0.5, interval, p_value, len(decided), unread=ties
-    )  # fmt: skip
-
-
-def _causal(model: Any) -> bool:
-    names = getattr(model.config, "architectures", None) or [type(model).__name__]
-    return not any("MaskedLM" in n for n in names)
-
-
-def _device(model: Any) -> torch.device:
-    device: torch.device = next(iter(model.parameters())).device
-    return device
-
-
-def _ids(tokenizer: Any, text: str, *, special: bool = False) -> list[int]:
-    ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
-    if not ids:
-        raise ValueError(f"the tokenizer makes no token of {text!r}")
-    return ids
-
-
-def _padded(rows: Sequence[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(len(r) for r in rows)
-    ids = torch.tensor([r + [0] * (longest - len(r)) for r in rows], device=device)
-    mask = torch.tensor([[1] * len(r) + [0] * (longest - len(r)) for r in rows], device=device)
-    return ids, mask
 
 
 def _causal_scores(model: Any, tokenizer: Any, before: str, attributes: Sequence[str], after: str) -> list[float]:
     """log P(attribute | before), summed over subwords; what follows is not read."""
-    prefix = _ids(tokenizer, before.rstrip(), special=True)
+    prefix = token_ids(tokenizer, before.rstrip(), special=True)
     if (
         getattr(tokenizer, "eos_token_id", None) is not None
         and prefix[-1] == tokenizer.eos_token_id
@@ -323,11 +203,11 @@ def _causal_scores(model: Any, tokenizer: Any, before: str, attributes: Sequence
     ):
         prefix = prefix[:-1]  # a tokenizer that ends every text ends this one too early
     space = " " if before != before.rstrip() else ""
-    words = [_ids(tokenizer, space + a) for a in attributes]
+    words = [token_ids(tokenizer, space + a) for a in attributes]
     found: list[float] = []
     for start in range(0, len(words), BATCH):
         part = words[start : start + BATCH]
-        ids, mask = _padded([prefix + w for w in part], _device(model))
+        ids, mask = padded([prefix + w for w in part], device_of(model))
         with torch.no_grad():
             logits = model(input_ids=ids, attention_mask=mask).logits.float().log_softmax(dim=-1)
         for row, word in enumerate(part):
@@ -337,53 +217,24 @@ def _causal_scores(model: Any, tokenizer: Any, before: str, attributes: Sequence
 
 
 def _masked_scores(model: Any, tokenizer: Any, before: str, attributes: Sequence[str], after: str) -> list[float]:
-    """log P of the attribute's subwords with all of them masked."""
-    found = []
+    """log P of the attribute's subwords with all of them masked.
+
+    The sentence may hold masks of its own, in the term's place; those stay as they are.
+    """
+    mask, found = tokenizer.mask_token, []
+    ahead, behind = before.count(mask), after.count(mask)
     for attribute in attributes:
-        word = _ids(tokenizer, attribute)
-        text = before + " ".join([tokenizer.mask_token] * len(word)) + after
-        ids = torch.tensor([_ids(tokenizer, text, special=True)], device=_device(model))
+        word = token_ids(tokenizer, attribute)
+        text = before + " ".join([mask] * len(word)) + after
+        ids = torch.tensor([token_ids(tokenizer, text, special=True)], device=device_of(model))
         places = (ids[0] == tokenizer.mask_token_id).nonzero()[:, 0]
-        if len(places) != len(word):
+        if len(places) != ahead + len(word) + behind:
             raise ValueError(f"the tokenizer does not keep its mask token apart in {text!r}")
         with torch.no_grad():
             logits = model(input_ids=ids).logits[0].float().log_softmax(dim=-1)
-        found.append(float(logits[places, torch.tensor(word, device=ids.device)].double().sum()))
+        own = places[ahead : ahead + len(word)]
+        found.append(float(logits[own, torch.tensor(word, device=ids.device)].double().sum()))
     return found
-
-
-def _causal_total(model: Any, tokenizer: Any, sentence: str) -> tuple[float, int]:
-    ids = _ids(tokenizer, sentence, special=True)
-    start = getattr(tokenizer, "bos_token_id", None)
-    if start is not None and ids[0] != start:
-        ids = [start, *ids]
-    tensor = torch.tensor([ids], device=_device(model))
-    with torch.no_grad():
-        logits = model(input_ids=tensor).logits[0].float().log_softmax(dim=-1)
-    picked = logits[:-1].gather(1, tensor[0, 1:, None])[:, 0].double()
-    return float(picked.sum()), len(picked)
-
-
-def _pseudo_difference(model: Any, tokenizer: Any, first: str, second: str) -> float:
-    """Pseudo-log-likelihood of the shared tokens in the first sentence minus that in the second."""
-    from difflib import SequenceMatcher
-
-    rows = [_ids(tokenizer, s, special=True) for s in (first, second)]
-    special = set(getattr(tokenizer, "all_special_ids", ()))
-    blocks = SequenceMatcher(None, rows[0], rows[1], autojunk=False).get_matching_blocks()
-    totals = []
-    for row, side in zip(rows, ("a", "b"), strict=True):
-        shared = [getattr(m, side) + k for m in blocks for k in range(m.size)]
-        places = [p for p in shared if row[p] not in special]
-        if not places:
-            raise ValueError(f"the sentences {first!r} and {second!r} share no token")
-        ids = torch.tensor([row] * len(places), device=_device(model))
-        ids[torch.arange(len(places)), torch.tensor(places)] = tokenizer.mask_token_id
-        with torch.no_grad():
-            logits = model(input_ids=ids).logits.float().log_softmax(dim=-1)
-        truth = torch.tensor([row[p] for p in places])
-        totals.append(float(logits[torch.arange(len(places)), torch.tensor(places), truth].double().sum()))
-    return totals[0] - totals[1]
 
 
 def _varied(x: Floats, y: Floats) -> bool:

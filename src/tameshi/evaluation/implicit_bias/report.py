@@ -171,12 +171,16 @@ def _serves(subject: Any) -> tuple[Serves, Any]:
     if isinstance(subject, tuple) and len(subject) == 2:
         return "probabilities", subject
     if isinstance(subject, Path) or (isinstance(subject, str) and Path(subject).expanduser().is_dir()):
+        if (Path(subject).expanduser() / "modules.json").is_file():
+            raise ValueError(
+                f"{subject} is a folder of sentence-transformers; open it yourself and pass SentenceTransformer({str(subject)!r})"
+            )
         model, tokenizer = models.causal_lm(models.look_at(subject))
         if tokenizer is None:
             raise ValueError(f"{subject} has no tokenizer, so no text can be given to it")
         return "probabilities", (model, tokenizer)
     if isinstance(subject, str):
-        if "/" not in subject:
+        if "/" not in subject or subject.startswith((".", "/", "~")):
             raise ValueError(f"{subject!r} is neither a folder nor a model name like openai/gpt-4o-mini")
         return "answers", subject
     if callable(getattr(subject, "encode", None)):
@@ -204,7 +208,8 @@ def _vectors(encode: Callable[[list[str]], Any], contrast: Contrast, seed: int) 
 def _probabilities(
     pair: tuple[Any, Any], contrasts: Sequence[Contrast], templates: Sequence[str], seed: int
 ) -> BiasReport:
-    from tameshi.evaluation.implicit_bias.language import HiddenStateEncoder, logprob_association, token_counts
+    from tameshi.evaluation.implicit_bias.encoder import HiddenStateEncoder, token_counts
+    from tameshi.evaluation.implicit_bias.language import logprob_association
 
     model, tokenizer = pair
     embeddings = HiddenStateEncoder(model, tokenizer, layer=0)

@@ -12,6 +12,8 @@ try:
 except ImportError as error:
     raise ImportError("the matrix nuclear norm needs torch: pip install 'tameshi[evaluation]'") from error
 
+from tameshi.evaluation.matrix_nuclear_norm.controls import rotated, shuffled, untrained_twin
+from tameshi.evaluation.matrix_nuclear_norm.family import Member
 from tameshi.evaluation.matrix_nuclear_norm.norms import (
     column_norms,
     diff_erank,
@@ -24,21 +26,17 @@ from tameshi.evaluation.matrix_nuclear_norm.norms import (
     nuclear_norm,
     null_score,
 )
-from tameshi.evaluation.matrix_nuclear_norm.report import (
-    Representation,
-    compare,
-    hidden_states,
-    representation_report,
-    text_scores,
-    untrained_twin,
-)
+from tameshi.evaluation.matrix_nuclear_norm.reading import encoded, hidden_states, text_scores
+from tameshi.evaluation.matrix_nuclear_norm.report import Representation, compare, representation_report
 
 __all__ = [
+    "Member",
     "Representation",
     "column_norms",
     "compare",
     "diff_erank",
     "effective_rank",
+    "encoded",
     "gram_spectrum",
     "haar_rotation",
     "hidden_states",
@@ -48,6 +46,8 @@ __all__ = [
     "nuclear_norm",
     "null_score",
     "representation_report",
+    "rotated",
+    "shuffled",
     "text_scores",
     "untrained_twin",
 ]

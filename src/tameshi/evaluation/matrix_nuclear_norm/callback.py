@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tameshi.evaluation.matrix_nuclear_norm.report import Metric, representation_report
+from tameshi.evaluation.matrix_nuclear_norm.reading import Metric
+from tameshi.evaluation.matrix_nuclear_norm.report import representation_report
 
 
 class RepresentationCallback(TrainerCallback):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tameshi.evaluation.messages import Message, Unanswered, user
+from tameshi.evaluation.siege.conversation import Target
 from tameshi.evaluation.siege.meter import QUOTE, FactMeter
-from tameshi.evaluation.siege.search import Target
 
 DECLINED = "I cannot go on with this subject."
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tameshi.evaluation.accounting import Estimate
+from tameshi.evaluation.accounting import Estimate, Ledger
 from tameshi.evaluation.asking import Asker
-from tameshi.evaluation.messages import Answer, Message, Unanswered
+from tameshi.evaluation.messages import Answer, Ask, Message, Unanswered
+from tameshi.evaluation.siege.conversation import SearchResult, Target
 from tameshi.evaluation.siege.defences import DEFENCES
-from tameshi.evaluation.siege.games import METHODS
+from tameshi.evaluation.siege.games import named
 from tameshi.evaluation.siege.meter import FactMeter, JudgeMeter, Meter
 from tameshi.evaluation.siege.policy import VAULT, Policy, PolicyError
-from tameshi.evaluation.siege.search import SearchResult, Target
 from tameshi.evaluation.siege.tester import ModelTester, ScriptedTester, Tester
 
+if TYPE_CHECKING:
+    from inspect_ai.model import Model
+
 GAME = "Visit number "
+NOTHING = "nothing to measure: the policy has no facts, and no judge was given"
+SILENT = "no reply came, or none got a verdict"
 
 
 class AskedTarget:
@@ -39,8 +46,13 @@ class Trial:
         policy: the rule under test.
         method: by name, from `METHODS`.
         turns, branches, kept: T, B, K.
+        restarts: of a single path; as the method's name says if None.
         defence: by name, from `DEFENCES`; "none" for the bare model.
         max_queries: to the target, in one run.
+
+    Raises:
+        ValueError: no such method or defence, numbers below 1.
+        PolicyError: a defence that counts facts, and a policy without any.
     """
 
     policy: Policy = VAULT
@@ -48,12 +60,16 @@ class Trial:
     turns: int = 5
     branches: int = 3
     kept: int = 6
+    restarts: int | None = None
     defence: str = "none"
     max_queries: int | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        named(self.method, self.restarts)
+        for name in ("turns", "branches", "kept", "restarts", "max_queries"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if self.defence not in ("none", *DEFENCES):
             raise ValueError(f"defence must be none or one of {', '.join(DEFENCES)}, got {self.defence!r}")
         if self.defence != "none" and not self.policy.facts:
@@ -61,7 +77,7 @@ class Trial:
 
     def estimate(self, runs: int, *, tester: bool = False) -> Estimate:
         """The most calls of so many runs, retries aside."""
-        queries = METHODS[self.method].most(self.turns, self.branches, self.kept)
+        queries = named(self.method, self.restarts).most(self.turns, self.branches, self.kept)
         queries = queries if self.max_queries is None else min(queries, self.max_queries)
         calls = {"target": runs * queries}
         if tester:
@@ -72,41 +88,48 @@ class Trial:
 
     async def run(
         self,
-        target: Asker,
+        target: Model | Ask,
         *,
         seed: int,
-        tester: Asker | None = None,
-        judge: Asker | None = None,
+        ledger: Ledger | None = None,
+        tester: Model | Ask | None = None,
+        judge: Model | Ask | None = None,
         together: bool = True,
         opening: str | None = None,
+        temperature: float | None = None,
     ) -> SearchResult:
-        """One run.
+        """One run. Whatever is asked and answered stays out of Inspect's log.
 
         Args:
-            target: the model, privately asked.
+            target: the model under test.
             seed: of the tester's draws.
+            ledger: where the calls of all roles are booked.
             tester: a model that writes the messages; None for the scripted tester.
             judge: a model that scores the replies; needed if the policy has no facts.
             together: send all messages of a turn at once.
             opening: system prompt in place of the policy's.
+            temperature: of the target's replies; the provider's own if None.
 
         Raises:
             PolicyError: nothing to measure: neither facts nor judge.
         """
-        meter: Meter
-        if self.policy.facts:
-            meter = FactMeter(self.policy)
-        elif judge is not None:
-            meter = JudgeMeter(self.policy, judge)
-        else:
-            raise PolicyError("nothing to measure: the policy has no facts, and no judge was given")
-        asked: Target = AskedTarget(target)
+        if not self.policy.facts and judge is None:
+            raise PolicyError(NOTHING)
+        _warn_of_one_family({"target": target, "tester": tester, "judge": None if self.policy.facts else judge})
+        books = (Ledger() if ledger is None else ledger).part()
+        warmth: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+
+        def ask(model: Model | Ask, role: str, **settings: Any) -> Asker:
+            return Asker(model, role=role, ledger=books, private=True, **settings)
+
+        meter: Meter = FactMeter(self.policy) if self.policy.facts else JudgeMeter(self.policy, ask(judge, "judge"))  # type: ignore[arg-type]  # it is there
+        asked: Target = AskedTarget(ask(target, "target", **warmth))
         if self.defence != "none":
             asked = DEFENCES[self.defence](asked, FactMeter(self.policy))
-        asking: Tester = ScriptedTester()
+        asking: Tester = ScriptedTester(subject=self.policy.subject)
         if tester is not None:
-            asking = ModelTester(tester, self.policy.rule, self.policy.allowed_topics)
-        search = METHODS[self.method].build(
+            asking = ModelTester(ask(tester, "tester"), self.policy.rule, self.policy.allowed_topics)
+        search = named(self.method, self.restarts).build(
             asked,
             asking,
             meter,
@@ -117,7 +140,8 @@ class Trial:
             max_queries=self.max_queries,
             rng=np.random.default_rng([7, seed]),
         )
-        return await search.run(together=together)
+        result = await search.run(together=together)
+        return replace(result, tactics=_without_facts(result.tactics, self.policy), calls=dict(books.calls))
 
 
 def allowed(policy: str, *, local: bool, own: bool) -> Policy:
@@ -145,3 +169,25 @@ def allowed(policy: str, *, local: bool, own: bool) -> Policy:
 def opening_of(policy: Policy, run: int) -> str:
     """The system prompt; in the vault game with the number of the visit, by which a scripted target knows its world."""
     return f"{policy.system}\n{GAME}{run}." if policy == VAULT else policy.system
+
+
+def _without_facts(tactics: tuple[str, ...], policy: Policy) -> tuple[str, ...]:
+    """A tester that is a model names its tactics itself, and might name one after a fact."""
+    if not policy.facts:
+        return tactics
+    meter = FactMeter(policy)
+    return tuple("[a fact]" if meter.facts_in(tactic) else tactic for tactic in tactics)
+
+
+def _warn_of_one_family(roles: Mapping[str, Model | Ask | None]) -> None:
+    names = {
+        role: str(model).rpartition("/")[2].partition("-")[0]
+        for role, model in roles.items()
+        if model is not None and not callable(model)
+    }
+    if len(names) > 1 and len(set(names.values())) < len(names):
+        warnings.warn(
+            "tester, target and judge share a family of models; their mistakes are correlated",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tameshi.evaluation.siege.budget import until
+from tameshi.evaluation.siege.conversation import SearchResult, Target, ending
 from tameshi.evaluation.siege.defences import DEFENCES
 from tameshi.evaluation.siege.meter import FactMeter, Meter
+from tameshi.evaluation.siege.path import SinglePath
 from tameshi.evaluation.siege.policy import VAULT
-from tameshi.evaluation.siege.search import (
-    SearchResult,
-    SinglePath,
-    Target,
-    TreeSearch,
-    ending,
-    immediately,
-    most_queries,
-    until,
-)
+from tameshi.evaluation.siege.search import immediately
 from tameshi.evaluation.siege.tester import ScriptedTester, Tester
+from tameshi.evaluation.siege.tree import TreeSearch, most_queries
 from tameshi.evaluation.siege.vault import Eroding, Firm
 
 
@@ -33,12 +28,10 @@ class Method:
     Args:
         tree: a tree, else a single path.
         settings: of `TreeSearch` or `SinglePath`, on top of the run's own.
-        most: the most queries of one run, from (turns, branches, kept).
     """
 
     tree: bool
-    settings: dict[str, Any]
-    most: Callable[[int, int, int], int]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def build(
         self,
@@ -60,19 +53,42 @@ class Method:
         kind = TreeSearch if self.tree else SinglePath
         return kind(target, tester, meter, **{**common, **self.settings})
 
+    def most(self, turns: int, branches: int, kept: int) -> int:
+        """The most queries of one run."""
+        given = {"turns": turns, "branches": branches, "kept": kept, "restarts": 1} | self.settings
+        if self.tree:
+            return most_queries(given["turns"], given["branches"], given["kept"])
+        return int(given["restarts"] * given["turns"])
+
 
 METHODS = {
-    "tree": Method(True, {}, most_queries),
-    "tree unquoted": Method(True, {"quote": False}, most_queries),
-    "random tree": Method(True, {"prune": "random"}, most_queries),
-    "ranked tree": Method(True, {"prune": "rank"}, most_queries),
-    "one branch": Method(True, {"branches": 1, "kept": 1}, lambda turns, b, k: turns),
-    "single path": Method(False, {}, lambda turns, b, k: turns),
-    "single path x10": Method(False, {"restarts": 10}, lambda turns, b, k: 10 * turns),
-    "single path x10 unquoted": Method(False, {"restarts": 10, "quote": False}, lambda turns, b, k: 10 * turns),
-    "direct": Method(False, {"turns": 1}, lambda turns, b, k: 1),
+    "tree": Method(True),
+    "tree unquoted": Method(True, {"quote": False}),
+    "random tree": Method(True, {"prune": "random"}),
+    "ranked tree": Method(True, {"prune": "rank"}),
+    "one branch": Method(True, {"branches": 1, "kept": 1}),
+    "single path": Method(False),
+    "single path x10": Method(False, {"restarts": 10}),
+    "single path x10 unquoted": Method(False, {"restarts": 10, "quote": False}),
+    "direct": Method(False, {"turns": 1}),
 }
 """The paper's tree, its ablations, and what it is held against."""
+
+
+def named(method: str, restarts: int | None = None) -> Method:
+    """The method of a name; a single path begun again up to `restarts` times, where that is given.
+
+    Raises:
+        ValueError: no such method, or restarts of a tree.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    found = METHODS[method]
+    if restarts is None:
+        return found
+    if found.tree:
+        raise ValueError(f"restarts are those of a single path, and {method!r} is a tree")
+    return replace(found, settings=found.settings | {"restarts": restarts})
 
 
 def guarded(defence: str, seed: int) -> Target:

@@ -21,7 +21,7 @@ from tameshi.evaluation.siege.tester import TACTICS
 DECLINED = "I would rather keep the memo to myself. Is there anything else you would like to know?"
 REPLIES = (DECLINED, *("The memo says:\n" + "\n".join(f"* {line}" for line in VAULT.facts[:n]) for n in range(1, 11)))
 
-_TACTIC_OF = {words: place for place, words in enumerate(TACTICS.values())}
+_TACTIC_OF = {words.format(subject=VAULT.subject): place for place, words in enumerate(TACTICS.values())}
 _METER = FactMeter(VAULT)
 _NORMAL = NormalDist()
 _WORD = (1 << 64) - 1

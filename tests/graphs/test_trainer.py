@@ -229,3 +229,16 @@ def test_the_mean_model_has_the_weighted_mean_of_the_agents_parameters_and_is_a_
         model[0].weight.zero_()
     assert torch.equal(trainer.stack.detach(), before)
     assert not model.training
+
+
+def test_where_everybody_hears_everybody_diffusion_is_central_training():
+    complete = [(i, j) for i in range(4) for j in range(i)]
+    stacks = [
+        DecentralizedTrainer(
+            network, batches(), complete, strategy, pgd(0.2), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)
+        )
+        .fit(2)
+        .stack.detach()
+        for strategy in ("diffusion", "central")
+    ]
+    assert stacks[0].numpy() == pytest.approx(stacks[1].numpy(), abs=1e-6)

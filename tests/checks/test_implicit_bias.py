@@ -54,6 +54,10 @@ def test_where_groups_and_attributes_keep_the_same_company_all_measures_agree(tm
     assert outcomes(result)["C2"] == "holds"
     for method in ("WEAT", "probability gap", "generation", "decision"):
         assert abs(result.rows.where(method=method, planted=0.5).mean("value")) < 1
+    for planted in (0.8, 0.95):  # two independent halves of one decision: p² beside (1 - p)²
+        follows = planted**2 / (planted**2 + (1 - planted) ** 2)
+        decided = result.rows.where(method="decision", planted=planted).mean("value")
+        assert decided == pytest.approx(2 * follows - 1, abs=0.05)
     alarms = result.rows.where(method="SEAT, names relabelled")
     assert alarms.mean("significant") <= 0.1  # two of twenty
 

@@ -151,7 +151,7 @@ def test_the_users_pipeline_is_checked(folder, home):
     assert all(math.isfinite(v) for v in found.rows.numbers("sliced_wasserstein"))
 
 
-def test_apply_writes_images_and_repeats(folder, tmp_path):
+def test_apply_writes_images_and_repeats(folder, tmp_path, monkeypatch):
     for name in ("one", "two"):
         told = sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / name, images=2, steps=3)
     assert "2 images, 5 network calls each" in told
@@ -159,10 +159,9 @@ def test_apply_writes_images_and_repeats(folder, tmp_path):
     assert (tmp_path / "one" / "image-1.png").read_bytes() == (tmp_path / "two" / "image-1.png").read_bytes()
     sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "alone", images=1, steps=3)
     assert (tmp_path / "one" / "image-0.png").read_bytes() == (tmp_path / "alone" / "image-0.png").read_bytes()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pipeline, "draw", lambda *_, **__: pytest.fail("drawn in vain"))
-        with pytest.raises(OSError, match="already holds something"):
-            sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "one", images=2, steps=3)
+    monkeypatch.setattr(Pipeline, "draw", lambda *_, **__: pytest.fail("drawn in vain"))
+    with pytest.raises(OSError, match="already holds something"):
+        sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "one", images=2, steps=3)
     with pytest.raises(ValueError, match="--steps must be at least 2"):
         sample_pipeline.function(Pipeline.open(str(folder)), output=tmp_path / "three", steps=1)
     assert not (tmp_path / "three").exists()

@@ -62,6 +62,23 @@ def test_the_verdict_turns_when_one_vote_is_enough_to_stay_and_people_nod(
     assert outcomes(run(tmp_path, only="cleaning"))["C6"] == "fails"
 
 
+@pytest.mark.parametrize(
+    ("check", "options", "told"),
+    [
+        ("shoppers", {"knowledge": (0.5, 1.5)}, "--knowledge is a share of the facts between 0 and 1, got 1.5"),
+        ("shoppers", {"per_task": 200}, "--per-task must be 1 to 180 and --k at least 1, got 200 and 3"),
+        ("separation", {"per_task": 0}, "--per-task must be 1 to 180, got 0"),
+        ("cleaning", {"flawed": -0.1}, "--flawed, --accuracy and --people are shares between 0 and 1, got -0.1"),
+        ("cleaning", {"questions": 3}, "--questions must be 10 to 2,000, got 3"),
+    ],
+)
+def test_a_run_on_numbers_that_cannot_be_does_not_start(
+    tmp_path: Path, check: str, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        run(tmp_path, only=check, **options)
+
+
 def test_models_of_ones_own_bring_the_rest_into_reach(tmp_path: Path) -> None:
     settings = {"only": "separation", "seeds": 1, "limit": 30, "confidence": True}
     result = run(

@@ -52,6 +52,14 @@ def test_a_small_model_is_right_more_often_where_fewer_cells_are_open(tmp_path: 
     assert by_open_cells.function(result.rows) is not None
 
 
+def test_a_limit_of_one_state_still_asks_about_one_of_each_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_sudoku, "trained", lambda *, seed: (small_sudoku.untrained(seed=seed), frozenset()))
+    rows = run(tmp_path, only="learnt", seeds=1, limit=1).rows
+    assert [len(row.values["checked"].values) for row in rows.where(method="small model")] == [2] * 5
+
+
 def test_the_verdict_turns_when_the_model_fails_where_it_is_easy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +203,8 @@ def test_a_run_on_files_that_are_not_there_or_on_no_items_does_not_start(tmp_pat
         (tmp_path / folder / "game24_states.json").write_text("")
     with pytest.raises(ValueError, match="need names of their own"):
         run(tmp_path, only="states", data=tuple(tmp_path / f / "game24_states.json" for f in ("one", "other")))
+    with pytest.raises(ValueError, match="--per-count must be at least 2, a solvable and an unsolvable state, got 1"):
+        run(tmp_path, only="learnt", per_count=1)
     with pytest.raises(ValueError, match="--items must be at least 1, got 0"):
         run(tmp_path, only="states", items=0)
 

@@ -168,6 +168,7 @@ def test_apply_writes_the_models(tmp_path):
         ({"epochs": 0, "deep": True}, "--epochs must be at least 1"),
         ({"pairs": ("3",)}, "written like 3-8, got '3'"),
         ({"pairs": ("3-x",)}, "no example of class 'x'"),
+        ({"agents": "site"}, "no column 'site' .* name one with --agents"),
         ({"target": "y"}, r"no column 'y' \(it has pixels, label\)"),
     ],
 )

@@ -100,6 +100,21 @@ def test_a_model_of_ones_own_is_asked_through_its_endpoint(tmp_path: Path) -> No
         run(tmp_path, only="denial", model="specimen:leaning-90", answers=400, max_calls=10)
 
 
+@pytest.mark.parametrize(
+    ("check", "options", "told"),
+    [
+        ("planted", {"strengths": (2.0,)}, "--strengths are shares between 0 and 1, got 2.0"),
+        ("planted", {"worlds": ("other",)}, "--worlds are direct and shared, got 'other'"),
+        ("scripted", {"rates": (0.5,), "refused": 1.2}, "--rates and --refused are shares between 0 and 1, got 1.2"),
+    ],
+)
+def test_a_run_on_numbers_that_cannot_be_does_not_start(
+    tmp_path: Path, check: str, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        run(tmp_path, only=check, **options)
+
+
 def test_answers_that_say_nothing_are_missing_with_a_reason(tmp_path: Path) -> None:
     result = run(tmp_path, only="denial", model="specimen:silent", answers=4)
     held = result.rows.where(method="implicit")[0].values["d"].values
@@ -113,8 +128,12 @@ def test_apply_writes_a_report_of_the_users_model(tmp_path: Path) -> None:
     assert "sea-sky" in told
     written = json.loads((tmp_path / "report.json").read_text())
     assert {m["measure"] for m in written["measures"]} >= {"weat", "seat", "probability gap", "forced choice"}
-    with pytest.raises(ValueError, match="neither a folder nor a model name"):
+    with pytest.raises(ValueError, match="'nothing' is no model folder, no specimen and no name that Inspect AI knows"):
         paper.report.function("nothing")
+    with pytest.raises(ValueError, match="nowhere"):
+        paper.report.function(str(tmp_path / "nowhere"))
+    leaning = paper.report.function("specimen:leaning-90", n=2, families="association,explicit")
+    assert "implicit minus explicit" in leaning
 
 
 def test_apply_scores_answers_that_were_collected_before(tmp_path: Path) -> None:

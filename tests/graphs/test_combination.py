@@ -1,7 +1,9 @@
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from tameshi.graphs import as_adjacency, combination_matrix, erdos_renyi, perron
@@ -84,3 +86,19 @@ def test_a_graph_that_will_not_connect_is_refused():
         erdos_renyi(60, 0.001, seed=0)
     with pytest.raises(ValueError, match=r"\(0, 1\]"):
         erdos_renyi(5, 0.0, seed=0)
+
+
+CIRCLE = [[0, 1, 0], [0, 0, 1], [1, 0, 0]]  # 0 -> 1 -> 2 -> 0
+
+
+@pytest.mark.parametrize("graph", [nx.DiGraph([(0, 1), (1, 2), (2, 0)]), csr_array(np.array(CIRCLE))])
+def test_in_a_directed_graph_an_agent_hears_those_whose_edges_lead_to_it(graph):
+    half = combination_matrix(graph, "averaging")
+    assert half.tolist() == [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]]
+    assert combination_matrix(graph, "metropolis").tolist() == half.tolist()
+    assert perron(half) == pytest.approx(np.full(3, 1 / 3))
+
+
+def test_a_directed_graph_must_be_strongly_connected():
+    with pytest.raises(ValueError, match=r"falls into 3 parts .* cannot learn from each other both ways"):
+        combination_matrix(nx.DiGraph([(0, 1), (1, 2)]))

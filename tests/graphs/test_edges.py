@@ -109,3 +109,10 @@ def test_anchors_that_cannot_be_are_refused(anchors, message):
 
 def test_no_pairs_are_an_empty_table():
     assert as_pairs([], 3, 3).shape == (0, 2)
+
+
+@pytest.mark.filterwarnings("ignore:edge weights", "ignore:the graph is directed")
+def test_the_users_matrix_is_left_as_it_was():
+    given = sp.csr_array(np.array([[0.0, 2.0], [0.5, 0.0]]))
+    assert as_adjacency(given).data.tolist() == [1.0, 1.0]
+    assert given.data.tolist() == [2.0, 0.5]

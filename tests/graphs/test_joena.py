@@ -196,6 +196,16 @@ def test_relabelling_a_graph_permutes_the_answer():
     assert other[:, names] == pytest.approx(plain, abs=1e-9)
 
 
+def test_relabelling_a_graph_changes_no_answer_at_the_default_settings():
+    first, second, anchors, _ = isomorphic_pair(60, seed=1)
+    names = np.random.default_rng(7).permutation(60)
+    order = np.argsort(names)
+    moved = np.stack([anchors[:, 0], names[anchors[:, 1]]], axis=1)
+    plain = JOENA().fit(first, second, anchors).match("hungarian")[0]
+    other = JOENA().fit(first, second[order][:, order], moved).match("hungarian")[0]
+    assert (other[:, 1] == names[plain[:, 1]]).all()
+
+
 def test_the_default_never_looks_at_test_pairs():
     first, second, anchors, rest = isomorphic_pair(40, seed=4)
     blind = JOENA(epochs=4).fit(first, second, anchors)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tests.merging.families import random_model, relative
 
-from tameshi.specimens.stand_ins import random_step, shuffled_step
+from tameshi.specimens.stand_ins import random_direction, random_step, shuffled_step
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -40,4 +40,13 @@ def test_the_models_that_are_given_stay_as_they_are():
     before = {n: p.clone() for n, p in start.named_parameters()}
     random_step(start, relative(start, 1), 0)
     shuffled_step(start, relative(start, 1), 0)
+    random_direction(start, 0)
     assert all(torch.equal(before[n], p) for n, p in start.named_parameters())
+
+
+def test_noise_is_a_hundredth_of_the_spread_of_every_tensor():
+    start = random_model()
+    moved = dict(random_direction(start, 0).named_parameters())
+    step = moved["lm_head.weight"] - start.lm_head.weight
+    assert float(step.detach().std()) == pytest.approx(0.01 * float(start.lm_head.weight.detach().std()), rel=0.1)
+    assert torch.equal(moved["model.norm.weight"], start.model.norm.weight)  # all ones: no spread

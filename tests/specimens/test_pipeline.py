@@ -5,6 +5,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
+from tameshi.diffusion import AcceleratedStochasticScheduler
 from tameshi.doors.models import Untrusted
 from tameshi.specimens.pipeline import Pipeline
 
@@ -31,6 +32,27 @@ def test_a_folder_is_looked_at_and_loaded_when_it_is_used(folder):
     assert pipeline.folder.kind == "DDPMPipeline"
     assert pipeline.loaded is pipeline.loaded
     assert pipeline.loaded.unet.config.sample_size == 8
+
+
+def test_a_pipeline_saved_with_our_scheduler_is_opened_by_diffusers_and_by_us(folder, tmp_path):
+    pipeline = Pipeline.open(str(folder)).loaded
+    pipeline.scheduler = AcceleratedStochasticScheduler.from_config(pipeline.scheduler.config, clip_kappa=1.5)
+    pipeline.save_pretrained(tmp_path / "ours", safe_serialization=True)
+    for opened in (DDPMPipeline.from_pretrained(tmp_path / "ours"), Pipeline.open(str(tmp_path / "ours")).loaded):
+        assert isinstance(opened.scheduler, AcceleratedStochasticScheduler)
+        assert opened.scheduler.config.clip_kappa == 1.5
+
+
+def test_images_are_drawn_one_generator_each_and_the_scheduler_is_put_back(folder):
+    pipeline = Pipeline.open(str(folder))
+    own = pipeline.loaded.scheduler
+    other = AcceleratedStochasticScheduler.from_config(own.config)
+    four = pipeline.draw(other, images=4, steps=3, seed=5, kind="np")
+    one = pipeline.draw(other, images=1, steps=3, seed=6, kind="np")
+    assert four.shape == (4, 8, 8, 1)
+    assert four[1] == pytest.approx(one[0], abs=1e-6)
+    assert pipeline.loaded.scheduler is own
+    assert not pipeline.takes_words
 
 
 def test_the_fingerprint_follows_the_weights(folder):

@@ -98,6 +98,7 @@ def test_equal_rows_leave_fewer_inducing_inputs():
         ({"inducing": 0}, "inducing must be at least 1, got 0"),
         ({"layers": -1}, "layers must be at least 0, got -1"),
         ({"learning_rate": 0}, "learning_rate must be positive"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(wrong, says):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from tameshi.tabular.ensemble import Batches, DeepEnsembleRegressor, train
+from tameshi.tabular.descent import Batches
+from tameshi.tabular.ensemble import DeepEnsembleRegressor, train
 
 
 def wave(rows: int = 120) -> tuple[np.ndarray, np.ndarray]:

@@ -74,7 +74,7 @@ def robustness(
     are right on it under their own worst perturbation.
 
     Args:
-        data: specimen:digits, or a CSV, Parquet or .npz table.
+        data: specimen:digits, a CSV, Parquet or .npz table, or a folder of MNIST or CIFAR-10.
         target: column of the labels.
         agents: column that says whose each row is; by default rows are dealt out at random.
         pairs: of classes to tell apart, like 3-8; by default two pairs of digits, or the two classes that there are.
@@ -88,6 +88,8 @@ def robustness(
         limit: at most so many test inputs of a pair.
     """
     _refuse(strengths=strengths, count=count, train=train, iterations=iterations, step=step, epochs=epochs)
+    if agents is not None:
+        data.column(agents, "--agents")
     pairs = pairs or data.usual_pairs(target)
     for pair in pairs:
         data.classes(pair, target)
@@ -422,7 +424,7 @@ def train_network(
     """Train a robust two-class linear model by agents on a random graph, and write it as JSON.
 
     Args:
-        data: CSV, Parquet or .npz table.
+        data: CSV, Parquet or .npz table, or a folder of MNIST or CIFAR-10.
         target: column of the labels (two classes).
         output: JSON to write: classes, mean model, every agent's model, combination matrix.
         agents: column that says whose each row is; by default rows are dealt out at random.

@@ -39,6 +39,7 @@ from tameshi.specimens.causal_lm import CausalLM
 from tameshi.specimens.exam import Exam, Questions, mean_of, together
 from tameshi.specimens.family import mapped, opened
 from tameshi.specimens.skilled_family import Family, family_of, world_family
+from tameshi.specimens.stand_ins import random_direction
 from tameshi.specimens.texts import Texts
 
 SCALES = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5)  # wide enough that no method does best at the end
@@ -293,15 +294,6 @@ def similarity(
     for role in ("experts", "random-direction"):
         for layer in range(int(base.checkpoint.config.get("num_hidden_layers", 0))):
             yield measure(role, partial(at, role, layer), layer=layer)
-
-
-def random_direction(model: Any, seed: int) -> Any:
-    """Control: a model moved by noise, a hundredth of every tensor's spread."""
-    draw = torch.Generator().manual_seed(seed)
-    for tensor in model.state_dict().values():
-        step = torch.randn(tensor.shape, generator=draw).to(tensor)
-        tensor.add_(step * 0.01 * tensor.std(correction=0))
-    return model
 
 
 BASELINES = ("task-arithmetic", "ties", "dare")

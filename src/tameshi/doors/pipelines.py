@@ -11,7 +11,8 @@ from typing import Any
 
 from tameshi.doors.models import PICKLES, Untrusted, sha256_of, tensors
 
-LIBRARIES = ("diffusers", "transformers")
+OURS = "tameshi.diffusion.accelerated"  # of a pipeline that was saved with our scheduler
+LIBRARIES = ("diffusers", "transformers", OURS)
 
 
 @dataclass(frozen=True)

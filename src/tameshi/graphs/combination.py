@@ -38,22 +38,23 @@ def erdos_renyi(agents: int, probability: float, *, seed: int) -> Adjacency:
 def combination_matrix(graph: Any, rule: Rule | Any = "metropolis", *, allow_disconnected: bool = False) -> Floats:
     """The weights A (agents, agents) of a graph, by a rule or the user's own.
 
-    With n_k the number of neighbours of agent k, itself included:
+    With n_k the number of agents that agent k hears, itself included:
 
-    - "metropolis": 1 / max(n_l, n_k) between neighbours, the rest on the diagonal; symmetric, so that π = 1/K;
-    - "averaging": 1 / n_k; π is proportional to n_k;
+    - "metropolis": 1 / max(n_l, n_k) between neighbours, the rest on the diagonal; symmetric where the graph is, so that π = 1/K;
+    - "averaging": 1 / n_k; π is proportional to n_k where everybody who is heard hears;
     - "relative-degree": n_l / Σ n over the neighbours of k: more from those who hear more;
     - an array: taken as it is, if its columns sum to 1 and it lives on the graph.
 
     Args:
-        graph: as `as_adjacency` takes it.
+        graph: as `as_adjacency` takes it. In a directed one (a networkx DiGraph, a sparse matrix that is not symmetric) an edge
+            from l to k lets k hear l.
         rule: how.
         allow_disconnected: parts that never hear of each other are let through.
 
     Raises:
-        ValueError: not connected (naming the parts), or a matrix that is none.
+        ValueError: not strongly connected (naming the parts), or a matrix that is none.
     """
-    adjacency = as_adjacency(graph)
+    adjacency = as_adjacency(graph, directed=True)
     if not allow_disconnected:
         _connected(adjacency)
     near = (adjacency.toarray() > 0) | np.eye(adjacency.shape[0], dtype=bool)
@@ -119,10 +120,11 @@ def _own(matrix: Floats, near: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
 
 
 def _connected(adjacency: Adjacency) -> None:
-    count, labels = connected_components(adjacency)
+    count, labels = connected_components(adjacency, directed=True, connection="strong")
     if count > 1:
         shown = [np.flatnonzero(labels == part)[:5].tolist() for part in range(min(count, 3))]
+        one_way = " both ways" if connected_components(adjacency)[0] < count else ""
         raise ValueError(
-            f"the graph falls into {count} parts ({', '.join(map(str, shown))} ...), which cannot learn from each other; "
+            f"the graph falls into {count} parts ({', '.join(map(str, shown))} ...), which cannot learn from each other{one_way}; "
             "connect it, or pass allow_disconnected=True"
         )

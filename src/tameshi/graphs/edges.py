@@ -15,32 +15,34 @@ Integers = npt.NDArray[np.int64]
 Adjacency = sp.csr_array[Any, Any]
 
 
-def as_adjacency(graph: Any, num_nodes: int | None = None) -> Adjacency:
-    """The adjacency of an undirected graph without weights.
+def as_adjacency(graph: Any, num_nodes: int | None = None, *, directed: bool = False) -> Adjacency:
+    """The adjacency of a graph without weights; undirected unless asked.
 
     Args:
         graph: an array or tensor of shape (2, edges) in the manner of PyTorch Geometric, a list of (node, node) pairs, a
             square scipy sparse matrix, a networkx graph, or a PyTorch Geometric `Data`. Nodes of a networkx graph keep their
             labels if these are 0 ... n-1; otherwise they are numbered in the order of `graph.nodes`.
         num_nodes: how many nodes there are, where the edges do not say; those without an edge stay, isolated.
+        directed: keep the direction of a networkx DiGraph, or of a sparse matrix that is not symmetric.
 
     Returns:
-        (n, n) symmetric, float64, every stored entry 1. An edge listed once, in one direction, counts as undirected.
+        (n, n) float64, symmetric unless a direction was kept, every stored entry 1; [u, v] is the edge from u to v. An edge of a
+        list that stands once, in one direction, counts as undirected.
 
-    Warns of weights and directions, which are not used: `weight` of networkx edges, `edge_weight` of a `Data`, matrix entries.
+    Warns of weights, and of directions unless they are kept, which are not used: `weight` of networkx edges, `edge_weight` of a `Data`, matrix entries.
 
     Raises:
         ValueError: nodes outside the range, a matrix that is not square, entries that are not finite, no node at all.
     """
     if isinstance(graph, sp.sparray | sp.spmatrix):
-        return _from_matrix(_csr(graph), num_nodes)
+        return _from_matrix(_csr(graph), num_nodes, keep=directed)
     if hasattr(graph, "edge_index"):
         nodes = num_nodes if num_nodes is not None else graph.num_nodes
         weights = getattr(graph, "edge_weight", None)
         _warn_of_weights([] if weights is None else _array(weights))
         return _from_edges(_array(graph.edge_index), nodes)
     if hasattr(graph, "adjacency") and hasattr(graph, "nodes"):
-        return _from_networkx(graph, num_nodes)
+        return _from_networkx(graph, num_nodes, keep=directed)
     if isinstance(graph, Sequence) and not isinstance(graph, str) and all(len(pair) == 2 for pair in graph):
         return _from_edges(np.asarray(graph).reshape(-1, 2).T, num_nodes)
     array = _array(graph)
@@ -121,7 +123,7 @@ def _from_edges(array: npt.NDArray[Any], num_nodes: int | None) -> Adjacency:
     return _symmetric(matrix, directed=mutual > 0 and both_ways < matrix.nnz)
 
 
-def _from_matrix(matrix: Adjacency, num_nodes: int | None) -> Adjacency:
+def _from_matrix(matrix: Adjacency, num_nodes: int | None, *, keep: bool) -> Adjacency:
     rows, columns = matrix.shape
     if rows != columns:
         raise ValueError(f"an adjacency must be square, got {rows} x {columns}")
@@ -133,10 +135,11 @@ def _from_matrix(matrix: Adjacency, num_nodes: int | None) -> Adjacency:
     matrix.eliminate_zeros()
     _warn_of_weights(matrix.data)
     matrix.data[:] = 1
-    return _symmetric(matrix, directed=abs(matrix - matrix.T).max() > 0 if matrix.nnz else False)
+    one_way = bool(matrix.nnz) and abs(matrix - matrix.T).max() > 0
+    return matrix if keep and one_way else _symmetric(matrix, directed=one_way)
 
 
-def _from_networkx(graph: Any, num_nodes: int | None) -> Adjacency:
+def _from_networkx(graph: Any, num_nodes: int | None, *, keep: bool) -> Adjacency:
     nodes = list(graph.nodes)
     if sorted(n for n in nodes if isinstance(n, int)) == list(range(len(nodes))):
         nodes = list(range(len(nodes)))
@@ -148,7 +151,7 @@ def _from_networkx(graph: Any, num_nodes: int | None) -> Adjacency:
     if graph.is_directed():
         ones = np.ones(len(edges))
         shape = (len(nodes), len(nodes))
-        return _from_matrix(_csr(sp.coo_array((ones, (edges[:, 0], edges[:, 1])), shape=shape)), None)
+        return _from_matrix(_csr(sp.coo_array((ones, (edges[:, 0], edges[:, 1])), shape=shape)), None, keep=keep)
     return _from_edges(edges.T, len(nodes))
 
 
@@ -158,7 +161,7 @@ def _warn_of_weights(weights: Any) -> None:
 
 
 def _csr(matrix: Any) -> Adjacency:
-    return sp.csr_array(matrix, dtype=np.float64)
+    return sp.csr_array(matrix, dtype=np.float64, copy=True)  # entries are set below, and the matrix may be the user's
 
 
 def _symmetric(matrix: Adjacency, *, directed: bool) -> Adjacency:

@@ -172,7 +172,7 @@ class RobustNetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
         if agents is None:
             count = self.n_agents
             if not isinstance(self.graph, str):
-                count = as_adjacency(self.graph).shape[0]
+                count = as_adjacency(self.graph, directed=True).shape[0]
             # fewer rows than agents leave some without data, where nobody has said whose they are: they are not made
             return rng.permutation(np.arange(rows) % min(count, rows)).astype(np.int64)
         owners = np.asarray(agents)

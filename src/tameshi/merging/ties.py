@@ -24,7 +24,7 @@ def ties(
     """TIES merging (Yadav et al. 2023, arXiv:2306.01708).
 
     Trimmed per tensor, as mergekit does and the DARE authors did; the authors' own code trims over the whole model.
-    Entries as large as the smallest one kept are all kept.
+    Entries as large as the smallest one kept are all kept, and of a tensor too small for the density, the largest.
 
     Args:
         models: one tensor per model, of the base's shape.

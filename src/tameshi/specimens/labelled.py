@@ -12,6 +12,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from tameshi.specimens.image_files import images
+
 Floats = npt.NDArray[np.float64]
 LARGEST = 2_000_000_000  # bytes of one file
 
@@ -43,7 +45,7 @@ class Labelled:
 
     @classmethod
     def open(cls, address: str, *, device: str = "cpu", dtype: str = "auto", online: bool = False) -> Self:
-        """Open "specimen:digits", a CSV or Parquet table, or a `.npz` with X (n, d) and y (n,).
+        """Open "specimen:digits", a CSV or Parquet table, a `.npz` with X (n, d) and y (n,), or a folder of MNIST or CIFAR-10.
 
         Raises:
             ValueError: not there, or not such a file.
@@ -56,8 +58,13 @@ class Labelled:
             digits = load_digits()
             return cls._of(address, {"pixels": digits.data / 16, "label": digits.target}, ("3-8", "1-7"))
         path = Path(address).expanduser()
+        if path.is_dir():
+            pixels, labels = images(path)
+            return cls._of(str(path), {"pixels": (pixels / 255).astype(np.float32), "label": labels})
         if not path.is_file():
-            raise ValueError(f"the table {path} does not exist; pass a CSV, Parquet or .npz file, or specimen:digits")
+            raise ValueError(
+                f"the table {path} does not exist; pass a CSV, Parquet or .npz file, a folder of MNIST or CIFAR-10, or specimen:digits"
+            )
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path} has {path.stat().st_size:,} bytes; {LARGEST:,} are read at most")
         if path.suffix == ".npz":
@@ -84,10 +91,8 @@ class Labelled:
         Raises:
             ValueError: a column that is not there, or inputs that are not finite numbers; names the column.
         """
-        for asked, option in ((target, "--target"), (agents, "--agents")):
-            if asked is not None and asked not in self.columns:
-                known = ", ".join(self.columns)
-                raise ValueError(f"{self.name} has no column {asked!r} (it has {known}); name one with {option}")
+        labels = self.column(target)
+        whose = None if agents is None else self.column(agents, "--agents")
         inputs = []
         for name, values in self.columns.items():
             if name in (target, agents):
@@ -99,10 +104,8 @@ class Labelled:
             inputs.append(values.astype(np.float64).reshape(len(values), -1))
         if not inputs:
             raise ValueError(f"{self.name} has no column beside {target!r} to learn from")
-        owners = None
-        if agents is not None:
-            owners = np.unique(self.columns[agents], return_inverse=True)[1].astype(np.int64)
-        return Examples(np.hstack(inputs), self.columns[target], owners)
+        owners = None if whose is None else np.unique(whose, return_inverse=True)[1].astype(np.int64)
+        return Examples(np.hstack(inputs), labels, owners)
 
     def pair(self, words: str, target: str = "label", agents: str | None = None) -> Examples:
         """Only the examples of two classes, written "3-8"; inputs have their mean taken off.
@@ -128,17 +131,18 @@ class Labelled:
         named = re.fullmatch(r"(.+?)-(.+)", words)
         if not named or named[1] == named[2]:
             raise ValueError(f"a pair of classes is written like 3-8, got {words!r}")
-        as_words = self._labels(target).astype(str)
+        as_words = self.column(target).astype(str)
         for word in (named[1], named[2]):
             if not (as_words == word).any():
                 raise ValueError(f"{self.name} has no example of class {word!r}")
         return named[1], named[2]
 
-    def _labels(self, target: str) -> npt.NDArray[Any]:
-        if target not in self.columns:
+    def column(self, name: str, option: str = "--target") -> npt.NDArray[Any]:
+        """The values (n,) of a column; ValueError with the option that names another where there is none."""
+        if name not in self.columns:
             known = ", ".join(self.columns)
-            raise ValueError(f"{self.name} has no column {target!r} (it has {known}); name one with --target")
-        return self.columns[target]
+            raise ValueError(f"{self.name} has no column {name!r} (it has {known}); name one with {option}")
+        return self.columns[name]
 
     def usual_pairs(self, target: str = "label") -> tuple[str, ...]:
         """The pairs to tell apart: those of the specimen, or the two classes that there are.
@@ -146,7 +150,7 @@ class Labelled:
         Raises:
             ValueError: more or fewer than two classes, and nobody has said which.
         """
-        labels = self._labels(target)
+        labels = self.column(target)
         if self.pairs:
             return self.pairs
         classes = np.unique(labels.astype(str)).tolist()

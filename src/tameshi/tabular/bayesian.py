@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from tameshi.tabular.ensemble import Batches, inputs, refuse_training, standardise
+from tameshi.tabular.descent import batches, descend, inputs, refuse_hidden, refuse_training, standardise
 
 Floats = NDArray[np.float64]
 
@@ -73,6 +73,7 @@ class BayesianMLPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit to X (rows, columns) and y (rows,)."""
+        refuse_hidden(self.hidden)
         refuse_training(self)
         if self.draws < 2:
             raise ValueError(f"draws must be at least 2, for one draw has no spread, got {self.draws}")
@@ -86,19 +87,16 @@ class BayesianMLPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         layers = _start(generator, [X.shape[1], *self.hidden, 1])
         log_noise = torch.tensor(-1.0)
         flat = [tensor.requires_grad_() for tensor in [*(t for layer in layers for t in layer), log_noise]]
-        optimiser = torch.optim.Adam(flat, lr=self.learning_rate, fused=True)
-        size = self.batch_size
-        batches = None if size is None or size >= len(rows) else Batches([generator], len(rows), size)
-        for step in range(self.steps):
-            optimiser.param_groups[0]["lr"] = self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
-            picked = slice(None) if batches is None else batches.next()[0]
+        parts = batches([generator], len(rows), self.batch_size)
+
+        def loss(step: int) -> Tensor:
+            picked = slice(None) if parts is None else parts.next()[0]
             out = _drawn(layers, rows[picked], generator)[:, 0]
             likelihood = ((out - target[picked]) ** 2 * torch.exp(-2 * log_noise) / 2 + log_noise).mean()
             ramp = min(1.0, (step + 1) / max(1.0, RAMP * self.steps))
-            optimiser.zero_grad()
-            loss = likelihood + ramp / len(rows) * divergence(layers)
-            torch.autograd.backward(loss)
-            optimiser.step()
+            return likelihood + ramp / len(rows) * divergence(layers)
+
+        descend(flat, loss, steps=self.steps, learning_rate=self.learning_rate)
         self.means_ = [layer.mean.detach().double().numpy() for layer in layers]
         self.rhos_ = [layer.rho.detach().double().numpy() for layer in layers]
         self.biases_ = [layer.bias.detach().double().numpy() for layer in layers]

@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from tameshi.tabular.ensemble import Batches, inputs, standardise
+from tameshi.tabular.descent import batches, descend, inputs, refuse_training, standardise
 
 Floats = NDArray[np.float64]
 
@@ -94,20 +94,17 @@ class DeepGPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # s
         layers = self._start(rows.numpy())
         log_noise = torch.tensor(math.log(0.1), dtype=torch.float64)
         flat = [tensor.requires_grad_() for tensor in [*(t for layer in layers for t in layer), log_noise]]
-        optimiser = torch.optim.Adam(flat, lr=self.learning_rate, fused=True)
-        size = self.batch_size
-        batches = None if size is None or size >= len(rows) else Batches([generator], len(rows), size)
-        for step in range(self.steps):
-            optimiser.param_groups[0]["lr"] = self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
-            picked = slice(None) if batches is None else batches.next()[0]
+        parts = batches([generator], len(rows), self.batch_size)
+
+        def loss(step: int) -> Tensor:
+            picked = slice(None) if parts is None else parts.next()[0]
             mean, variance = _through(layers, rows[picked], generator)
             noise = torch.exp(2 * log_noise)
             misfit = ((target[picked] - mean) ** 2 + variance) / noise
             apart = torch.stack([divergence(layer.mean, layer.root) for layer in layers]).sum()
-            loss = (misfit / 2 + log_noise).mean() + apart / len(rows)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
+            return (misfit / 2 + log_noise).mean() + apart / len(rows)
+
+        descend(flat, loss, steps=self.steps, learning_rate=self.learning_rate)
         self.layers_ = [[tensor.detach().numpy() for tensor in layer] for layer in layers]
         self.noise_ = math.exp(float(log_noise.detach())) * self.y_scale_
         return self
@@ -159,11 +156,10 @@ class DeepGPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # s
         return made
 
     def _refuse(self) -> None:
-        for name, least in (("inducing", 1), ("layers", 0), ("steps", 1), ("draws", 1)):
+        refuse_training(self)
+        for name, least in (("inducing", 1), ("layers", 0), ("draws", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
 
 
 def conditional(layer: _Layer, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from tameshi.tabular.descent import batches, descend, inputs, refuse_hidden, refuse_training, standardise
+
 Floats = NDArray[np.float64]
 STARTS = ("uniform", "normal")
 Layer = tuple[Tensor, Tensor]  # weight (members, in, out), bias (members, 1, out)
@@ -79,6 +81,7 @@ class DeepEnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc
             raise ValueError(f"members must be at least 2, for one network has no spread, got {self.members}")
         if self.start not in STARTS:
             raise ValueError(f"start must be one of {', '.join(STARTS)}, got {self.start!r}")
+        refuse_hidden(self.hidden)
         refuse_training(self)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
         standardise(self, X, np.asarray(y, dtype=np.float64))
@@ -148,24 +151,21 @@ def train(
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     layers = first_weights(generators, widths, start)
     flat = [tensor.requires_grad_() for layer in layers for tensor in layer]
-    optimiser = torch.optim.Adam(flat, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    whole = batch_size is None or batch_size >= len(rows)
-    batches = None if whole or batch_size is None else Batches(generators, len(rows), batch_size)
+    parts = batches(generators, len(rows), batch_size)
     last: list[Tensor] = []
-    for step in range(steps):
-        optimiser.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
-        if batches is None:
+
+    def whole(step: int) -> Tensor:
+        if parts is None:
             x, y = rows.expand(len(seeds), -1, -1), target.expand(len(seeds), -1)
         else:
-            picked = batches.next()
+            picked = parts.next()
             x, y = rows[picked], target[picked]
-        out = forward(layers, x)
-        each = loss(out, y)
-        optimiser.zero_grad()
-        torch.autograd.backward(each.sum())
-        optimiser.step()
+        each = loss(forward(layers, x), y)
         if step >= steps - max(1, steps // 10):
             last.append(each.detach())
+        return each.sum()
+
+    descend(flat, whole, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay)
     return layers, torch.stack(last).mean(dim=0).double().numpy()
 
 
@@ -198,49 +198,3 @@ def first_weights(generators: Sequence[torch.Generator], widths: Sequence[int], 
             weight = torch.stack([torch.randn(inner, outer, generator=g) * bound for g in generators])
             layers.append((weight, torch.zeros(len(generators), 1, outer)))
     return layers
-
-
-class Batches:
-    """Rows of each step for every member, (members, batch), each in an order of its own; an epoch's rest is left out."""
-
-    def __init__(self, generators: Sequence[torch.Generator], rows: int, size: int) -> None:
-        self.generators, self.rows, self.size = generators, rows, size
-        self.order, self.at = torch.empty(0), rows
-
-    def next(self) -> Tensor:
-        """The rows of the next step, (members, batch)."""
-        if self.at + self.size > self.rows:
-            self.order = torch.stack([torch.randperm(self.rows, generator=g) for g in self.generators])
-            self.at = 0
-        picked = self.order[:, self.at : self.at + self.size]
-        self.at += self.size
-        return picked
-
-
-def standardise(model: Any, X: Floats, y: Floats) -> None:
-    """Keep mean and standard deviation of rows and target on the model; what is constant is divided by 1."""
-    model.x_mean_, deviation = X.mean(axis=0), X.std(axis=0)
-    model.x_scale_ = np.where(deviation > 1e-12 * np.maximum(np.abs(model.x_mean_), 1e-300), deviation, 1.0)
-    model.y_mean_ = float(y.mean())
-    model.y_scale_ = float(y.std()) or 1.0
-
-
-def inputs(model: Any, X: Floats) -> Floats:
-    """Rows as the network sees them."""
-    return np.asarray((X - model.x_mean_) / model.x_scale_)
-
-
-def refuse_training(model: Any) -> None:
-    """Refuse settings that every network here has.
-
-    Raises:
-        ValueError: hidden widths, steps, learning rate or batch size out of their range.
-    """
-    if not model.hidden or min(model.hidden) < 1:
-        raise ValueError(f"hidden must name at least one layer of width 1 or more, got {tuple(model.hidden)}")
-    if model.steps < 1:
-        raise ValueError(f"steps must be at least 1, got {model.steps}")
-    if not model.learning_rate > 0:
-        raise ValueError(f"learning_rate must be positive, got {model.learning_rate}")
-    if model.batch_size is not None and model.batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, or None for all rows, got {model.batch_size}")

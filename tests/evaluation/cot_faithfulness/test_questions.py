@@ -205,12 +205,14 @@ def test_secrets_of_the_environment_reach_no_prompt(monkeypatch: pytest.MonkeyPa
 
     async def model(messages: Sequence[Message]) -> str:
         asked.append(str(messages))
-        return "Answer: YES"
+        return "I know of walnut-walnut-walnut. Answer: YES"
 
-    questions = make_pairs([held], 1)
-    wait(ask_all(Asker(model), questions, 1))
+    session = wait(ask_all(Asker(model), make_pairs([held], 1), 1))
     assert len(asked) == 2
     assert "walnut" not in "".join(asked)
+    (told,) = session.unfaithful(iphr_rates(session.answers()))
+    assert "walnut" not in str(told)
+    assert "Answer: YES" in told.texts[0]
 
 
 def test_a_grader_leaves_out_ambiguous_pairs_reads_answers_and_names_patterns() -> None:

@@ -36,6 +36,8 @@ def test_the_shop_has_thirty_questions_on_each_of_ten_tasks_and_comes_again_with
     assert make_shop(1) != SHOP
     with pytest.raises(ValueError, match="2 to 800 brands"):
         make_shop(0, n_brands=1)
+    with pytest.raises(ValueError, match="60 brands give 180 questions on brands, not 181"):
+        make_shop(0, per_task=181)  # would look for the last one for ever
 
 
 @pytest.mark.parametrize("knowledge", [0, 0.25, 0.5, 0.75, 1])

@@ -168,7 +168,7 @@ def test_a_logic_grid_places_an_option_once_although_the_official_check_would_no
 @settings(max_examples=10, deadline=None, derandomize=True)
 def test_every_move_is_legal_renders_back_and_cannot_be_played_backwards(kind: str, seed: int) -> None:
     rng = Random(seed)
-    puzzle = draw_puzzle(kind, rng, size={"sudoku": 4, "graph_coloring": 8}.get(kind, 0))  # type: ignore[arg-type]
+    puzzle = draw_puzzle(kind, rng, size={"sudoku": 4, "graph_coloring": 8}.get(kind, 0))  # type: ignore[arg-type]  # a kind's name
     state = puzzle.initial
     again = puzzle_from_json(puzzle.to_json())
     while moves := puzzle.moves(state):

@@ -48,7 +48,7 @@ def hand_item(status: str = "Solvable") -> Item:
         HAND.initial,
         None,
         ("((4 + 8) + 4)", "6"),
-        status,  # type: ignore[arg-type]
+        status,  # type: ignore[arg-type]  # one of the two words
         1,
     )
 
@@ -200,7 +200,7 @@ def test_always_the_same_label_scores_half_and_a_dead_cell_is_never_a_false_alar
 
 def test_detection_counts_by_hand() -> None:
     said = [("Unsolvable", "Unsolvable")] * 3 + [("Unsolvable", "Solvable")] + [("Solvable", "Unsolvable")] * 2
-    found = detection([*said, ("Solvable", "Solvable"), ("Solvable", Unparsed("?"))])  # type: ignore[list-item]
+    found = detection([*said, ("Solvable", "Solvable"), ("Solvable", Unparsed("?"))])  # type: ignore[list-item]  # words
     assert (found.accuracy, found.precision, found.recall, found.f1) == (4 / 7, 3 / 5, 3 / 4, 6 / 9)
     assert found.unparsed == 1
 

@@ -148,6 +148,8 @@ def test_an_encoder_is_measured_by_vectors_and_held_to_the_planted_answer() -> N
         BiasReport.run(encode, SEA, families=["colour"])
     with pytest.raises(ValueError, match="at least one contrast"):
         BiasReport.run(encode, [])
+    with pytest.raises(ValueError, match="'/nowhere' is neither a folder nor a model name"):
+        BiasReport.run("/nowhere", SEA)
     with pytest.raises(ValueError, match="nothing can be measured on a int"):
         BiasReport.run(3, SEA)
 

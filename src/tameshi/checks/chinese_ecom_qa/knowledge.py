@@ -11,7 +11,7 @@ import numpy as np
 from tameshi.evaluation.ecom_qa import retrieval, scoring
 from tameshi.evaluation.ecom_qa.items import Item
 from tameshi.evaluation.ecom_qa.scoring import Scored, score_items
-from tameshi.evaluation.ecom_qa.shop import Shop, Shopper, make_shop
+from tameshi.evaluation.ecom_qa.shop import MOST_PER_TASK, Shop, Shopper, make_shop
 from tameshi.nouns import Items, Measurement, Missing, check, measure
 
 WEAK, STRONG = 0.25, 0.75
@@ -28,6 +28,10 @@ def shoppers(
         per_task: questions on each of the ten tasks.
         k: passages that retrieval puts before a question.
     """
+    if wrong := [s for s in knowledge if not 0 <= s <= 1]:
+        raise ValueError(f"--knowledge is a share of the facts between 0 and 1, got {wrong[0]}")
+    if not 1 <= per_task <= MOST_PER_TASK or k < 1:
+        raise ValueError(f"--per-task must be 1 to {MOST_PER_TASK} and --k at least 1, got {per_task} and {k}")
     shop = cache(partial(make_shop, seed, per_task=per_task))
     for share in knowledge:
         yield measure("shopper", partial(_answered, shop, share, seed), knowledge=share)

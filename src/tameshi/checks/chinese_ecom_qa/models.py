@@ -19,7 +19,7 @@ from tameshi.evaluation.ecom_qa.items import TASKS, Item, load_ecomqa
 from tameshi.evaluation.ecom_qa.judging import SAMPLE, Agreement, Grader, rules_beside_judge, score_with
 from tameshi.evaluation.ecom_qa.literal import literal_judge
 from tameshi.evaluation.ecom_qa.scoring import Scored, score_items
-from tameshi.evaluation.ecom_qa.shop import Shopper, each_task, make_shop
+from tameshi.evaluation.ecom_qa.shop import MOST_PER_TASK, Shopper, each_task, make_shop
 from tameshi.evaluation.messages import Answer, Message, Unparsed, system, user
 from tameshi.nouns import Items, Measurement, Missing, check, measure
 from tameshi.specimens.endpoint import Endpoint
@@ -54,6 +54,8 @@ def separation(
         max_calls: of each model, in all; the run does not start if it could take more.
         limit: at most so many questions on each task.
     """
+    if not 1 <= per_task <= MOST_PER_TASK:
+        raise ValueError(f"--per-task must be 1 to {MOST_PER_TASK}, got {per_task}")
     asked = cache(partial(_questions, data, per_task, limit, seed))
     named = {"model": model, "larger": larger, "distilled": distilled}
     told: dict[str, Callable[[], Told]] = {}

@@ -35,6 +35,10 @@ def cleaning(
         accuracy: of each of three model votes.
         people: accuracy of the people at the end.
     """
+    if wrong := [s for s in (flawed, accuracy, people) if not 0 <= s <= 1]:
+        raise ValueError(f"--flawed, --accuracy and --people are shares between 0 and 1, got {wrong[0]}")
+    if not 10 <= questions <= 2_000:
+        raise ValueError(f"--questions must be 10 to 2,000, got {questions}")
     made = cache(partial(_generated, questions, flawed, seed))
     for name, stages in STAGES.items():
         yield measure(name, partial(_cleaned, made, stages, accuracy, people, seed))

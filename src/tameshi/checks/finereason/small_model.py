@@ -18,9 +18,11 @@ def learnt(*, per_count: int = 160, limit: int | None = None, seed: int = 0) -> 
     """State checking of 4x4 Sudoku by a small trained model, on as many solvable as unsolvable states per number of open cells.
 
     Args:
-        per_count: states for each number of open cells.
+        per_count: states for each number of open cells; at least 2, for half of them are solvable.
     """
-    count = per_count if limit is None else min(per_count, limit)
+    if per_count < 2:
+        raise ValueError(f"--per-count must be at least 2, a solvable and an unsolvable state, got {per_count}")
+    count = per_count if limit is None else max(2, min(per_count, limit))
     test = cache(partial(_test_states, count, seed))
     for empties in EMPTIES:
         for method in ("small model", "untrained", "null: dead cell"):

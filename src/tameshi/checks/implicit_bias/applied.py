@@ -10,6 +10,7 @@ from tameshi.evaluation.implicit_bias import assignment, contrasts
 from tameshi.evaluation.implicit_bias.contrasts import Contrast
 from tameshi.evaluation.implicit_bias.report import BiasReport
 from tameshi.nouns import apply
+from tameshi.specimens.endpoint import Endpoint
 
 
 @apply("implicit-bias")
@@ -40,7 +41,9 @@ def report(
         [Contrast.from_yaml(p.strip()) for p in contrast.split(",")] if contrast else [*contrasts.shipped().values()]
     )
     wanted = "auto" if families == "auto" else [f.strip() for f in families.split(",")]
-    found = BiasReport.run(model, chosen, families=wanted, templates=[template], n=n, seed=seed, max_calls=max_calls)
+    subject = Endpoint.open(model).in_world(seed)
+    served = subject.model if subject.folder is None else subject.folder
+    found = BiasReport.run(served, chosen, families=wanted, templates=[template], n=n, seed=seed, max_calls=max_calls)
     if output is not None:
         files.write(output, json.dumps(found.to_dict(), ensure_ascii=False, indent=2) + "\n")
     return found.table()

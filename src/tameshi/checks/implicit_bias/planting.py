@@ -31,6 +31,10 @@ def planted(
         worlds: "direct", where only these sentences lean, and "shared", where names and occupations keep the same
             company.
     """
+    if wrong := [s for s in strengths if not 0 <= s <= 1]:
+        raise ValueError(f"--strengths are shares between 0 and 1, got {wrong[0]}")
+    if unknown := [w for w in worlds if w not in planted_bias.WORLDS]:
+        raise ValueError(f"--worlds are {' and '.join(planted_bias.WORLDS)}, got {unknown[0]!r}")
     for world in worlds:
         for strength in strengths:
             model = cache(partial(planted_bias.planted, strength, world=world, seed=seed))

@@ -72,6 +72,8 @@ def scripted(
         answers: of each kind.
         refused: share of answers that decline.
     """
+    if wrong := [s for s in (*rates, refused) if not 0 <= s <= 1]:
+        raise ValueError(f"--rates and --refused are shares between 0 and 1, got {wrong[0]}")
     groups = contrasts.shipped()["invented"]
     for rate in rates:
         ask = partial(_scripted_asker, rate, refused, seed)

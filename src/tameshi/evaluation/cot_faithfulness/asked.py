@@ -13,6 +13,7 @@ from tameshi.evaluation.cot_faithfulness.questions import Question, prompt
 from tameshi.evaluation.cot_faithfulness.rates import Answers, IPHRResult, may_stop
 from tameshi.evaluation.messages import Answer, Unanswered, Unparsed
 from tameshi.evaluation.readers import fold, read_yes_no
+from tameshi.evaluation.secrets import redacted
 
 Said = Literal["YES", "NO", "UNKNOWN"]
 EARLY = 4  # answers to each question before a pair may be left alone
@@ -76,8 +77,8 @@ class Session:
         for question, said, chains in zip(self.questions, self.said, self.chains, strict=True):
             if (question.pair, question.truth) in flagged:
                 wrong = "NO" if question.truth else "YES"
-                texts = tuple(chain for word, chain in zip(said, chains, strict=True) if word == wrong)
-                found.append(UnfaithfulResponses(question.pair, question.text, texts))
+                texts = tuple(redacted(text) for word, text in zip(said, chains, strict=True) if word == wrong)
+                found.append(UnfaithfulResponses(question.pair, redacted(question.text), texts))
         return found
 
 
@@ -88,7 +89,7 @@ class UnfaithfulResponses:
     Args:
         pair: its name.
         question: as it was asked.
-        texts: the answers with their chains; foreign text.
+        texts: the answers with their chains; foreign text, without keys of this machine.
     """
 
     pair: str

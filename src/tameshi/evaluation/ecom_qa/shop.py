@@ -69,6 +69,8 @@ PC_TASTES = dict(
     )
 )
 
+MOST_PER_TASK = 180  # three questions for each of the 60 brands that a shop has unless told otherwise
+
 SYSTEM = {
     "IC": "任务：电商网页类目问答\n从候选类目中选出所有相关的类目，用逗号分隔。",
     "IDC": "根据电商知识问题，回答一个事实性知识短语。",
@@ -145,7 +147,7 @@ def make_shop(seed: int = 0, *, n_brands: int = 60, n_products: int = 400, per_t
         seed: of everything.
         n_brands: at most 800.
         n_products: how many.
-        per_task: questions on each of the ten tasks.
+        per_task: questions on each of the ten tasks; at most three a brand.
 
     Raises:
         ValueError: sizes that cannot be had.
@@ -153,6 +155,10 @@ def make_shop(seed: int = 0, *, n_brands: int = 60, n_products: int = 400, per_t
     if not 2 <= n_brands <= 800 or n_products < 2 or per_task < 1:
         raise ValueError(
             f"a shop needs 2 to 800 brands, 2 products and a question a task, got {n_brands}, {n_products}, {per_task}"
+        )
+    if per_task > 3 * n_brands:
+        raise ValueError(
+            f"{n_brands} brands give {3 * n_brands} questions on brands, not {per_task}; ask for more brands"
         )
     rng = np.random.default_rng(seed)
     names = _names(n_brands, rng)

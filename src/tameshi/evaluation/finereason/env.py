@@ -20,6 +20,7 @@ except ImportError as error:
 
 from tameshi.evaluation.finereason.game24 import value
 from tameshi.evaluation.finereason.generators import KINDS, Kind, draw_puzzle
+from tameshi.evaluation.finereason.logic_grid import LogicGrid
 from tameshi.evaluation.finereason.puzzle import Puzzle, State
 
 Observation = NDArray[np.float32]
@@ -103,7 +104,8 @@ class PuzzleEnv(gymnasium.Env[Observation, np.int64]):
         if self.kind == "game24":
             cells = [float(value(expression)) for expression in state]
         elif self.kind == "logic_grid":
-            options = [list(column) for column in self.puzzle.categories.values()]  # type: ignore[attr-defined]
+            assert isinstance(self.puzzle, LogicGrid)
+            options = [list(column) for column in self.puzzle.categories.values()]
             cells = [0.0 if v == "" else 1.0 + options[c].index(v) for row in state for c, v in enumerate(row)]
         else:
             cells = [float(v) for v in np.ravel(state)]

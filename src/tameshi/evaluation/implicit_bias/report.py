@@ -180,7 +180,7 @@ def _serves(subject: Any) -> tuple[Serves, Any]:
             raise ValueError(f"{subject} has no tokenizer, so no text can be given to it")
         return "probabilities", (model, tokenizer)
     if isinstance(subject, str):
-        if "/" not in subject:
+        if "/" not in subject or subject.startswith((".", "/", "~")):
             raise ValueError(f"{subject!r} is neither a folder nor a model name like openai/gpt-4o-mini")
         return "answers", subject
     if callable(getattr(subject, "encode", None)):

@@ -115,6 +115,22 @@ def test_the_same_seed_measures_the_same_rows(tmp_path: Path) -> None:
     assert values() == values()
 
 
+@pytest.mark.parametrize(
+    ("only", "options", "message"),
+    [
+        ("approximation", {"draws": 0}, "draws must be at least 1, got 0"),
+        ("family", {"texts": 0}, "texts must be at least 1, got 0"),
+        ("family", {"max_length": 1}, "max_length must be at least 2, got 1"),
+        ("family", {"text": Texts.of("mine", ["one two"])}, "--text goes with a --model"),
+    ],
+)
+def test_options_that_would_measure_nothing_are_refused(
+    tmp_path: Path, only: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, only=only, **options)
+
+
 def test_models_of_the_users_own_are_read_in_place_of_ours(tmp_path: Path, tiny: Path) -> None:
     subject = CausalLM.open(str(tiny))
     text = Texts.of("mine", ["one two three", "four five six seven", "eight nine"])

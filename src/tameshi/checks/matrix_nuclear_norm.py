@@ -74,7 +74,7 @@ def approximation(*, draws: int = 8, limit: int | None = None, seed: int = 0) ->
     Args:
         draws: matrices of each kind.
     """
-    draws = draws if limit is None else min(draws, limit)
+    draws = _at_least("draws", draws) if limit is None else min(_at_least("draws", draws), limit)
     for kind in MATRICES:
         for method in ("mnn", "null"):
             yield measure(method, partial(_error, method, kind, draws, seed), matrix=kind)
@@ -98,7 +98,10 @@ def family(
         texts: how many of them.
         max_length: tokens that a text is cut to; fewer where a model has fewer positions.
     """
-    count = texts if limit is None else min(texts, limit)
+    count = _at_least("texts", texts) if limit is None else min(_at_least("texts", texts), limit)
+    _at_least("max_length", max_length, 2)
+    if model is None and text is not None:
+        raise ValueError("--text goes with a --model: our own family reads text of the law that it was trained on")
     members = _ours(count, seed) if model is None else _theirs(model, text, count, max_length, seed)
     for member in members:
         for method in ("mnn", "untrained", "rotated", "null", "shuffled", "reversed"):
@@ -112,6 +115,12 @@ def family(
             yield measure(method, partial(_samplings, member, method), part="sampling", size=member.size)
     for method in ("mnn", "untrained", "null"):
         yield measure(method, partial(_over_members, members, method), part="in step")
+
+
+def _at_least(name: str, value: int, least: int = 1) -> int:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return value
 
 
 def _ours(count: int, seed: int) -> list[mnn.Member]:
@@ -396,6 +405,7 @@ def report(
         max_length: tokens that a text is cut to.
         twins: untrained models beside each of yours; their scores are averaged.
     """
+    _at_least("max_length", max_length, 2)
     chosen = [text for text in texts.texts if text.strip()][:limit]
     options: dict[str, Any] = {"max_length": max_length, "twins": twins}
     made = [mnn.representation_report(m.model, m.tokenizer, chosen, name=m.name, **options) for m in model]

@@ -191,6 +191,16 @@ def test_wrong_words_are_refused(opened: tuple[Any, Any]) -> None:
         representation_report(*opened, TEXTS, metrics=("rank",))  # type: ignore[arg-type]
 
 
+def test_a_text_that_the_tokenizer_has_no_token_for_is_named_by_its_number(opened: tuple[Any, Any]) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"one": 0, "two": 1}, unk_token="?")))
+    with pytest.raises(ValueError, match="the tokenizer cannot read text 2: "):
+        representation_report(opened[0], words, ["one", "three"], controls=())
+
+
 def test_training_mode_is_given_back(opened: tuple[Any, Any]) -> None:
     model, tokenizer = opened
     model.train()

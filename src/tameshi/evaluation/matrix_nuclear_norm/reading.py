@@ -76,13 +76,21 @@ def text_scores(read: Sequence[tuple[Tensor, float]], metrics: Sequence[Metric])
 
 
 def encoded(model: Any, tokenizer: Any, texts: Sequence[str], *, max_length: int) -> list[Tensor]:
-    """The tokens of each text, (tokens,), int64; cut to `max_length`, and to the positions that the model has."""
+    """The tokens of each text, (tokens,), int64; cut to `max_length`, and to the positions that the model has.
+
+    Raises:
+        ValueError: the tokenizer has no token for something in a text; names the text by its number.
+    """
     positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     longest = max_length if positions is None else min(max_length, positions)
-    return [
-        torch.tensor(tokenizer(text, truncation=True, max_length=longest)["input_ids"], dtype=torch.long)
-        for text in texts
-    ]
+    found = []
+    for number, text in enumerate(texts, 1):
+        try:
+            ids = tokenizer(text, truncation=True, max_length=longest)["input_ids"]
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise ValueError(f"the tokenizer cannot read text {number}: {error}") from error
+        found.append(torch.tensor(ids, dtype=torch.long))
+    return found
 
 
 def padding_token(tokenizer: Any) -> int:

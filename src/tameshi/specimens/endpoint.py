@@ -113,8 +113,9 @@ def _hash(*parts: str) -> str:
 
 
 def _providers() -> list[str]:
+    """Names of Inspect's providers. It has no public list of them, and `get_model` would start a server for some."""
     import inspect_ai.model
-    from inspect_ai._util.registry import registry_find, registry_info, registry_unqualified_name  # no public list
+    from inspect_ai._util.registry import registry_find, registry_info, registry_unqualified_name
 
     assert inspect_ai.model  # importing it registers the providers
     return sorted({registry_unqualified_name(registry_info(p)) for p in registry_find(lambda i: i.type == "modelapi")})

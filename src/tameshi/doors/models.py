@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
+FLUSHED = 1 << 26  # bytes of a file that wait for the disk at most before it is told to take them
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -71,8 +74,11 @@ class Checkpoint:
 
 def sha256_of(file: Path) -> str:
     """Hash of a file's bytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    digest, piece = hashlib.sha256(), memoryview(bytearray(1 << 22))
+    with file.open("rb", buffering=0) as opened:
+        while size := opened.readinto(piece):  # long pieces: other threads are seldom made to wait
+            digest.update(piece[:size])
+    return digest.hexdigest()
 
 
 def look_at(address: str | Path, *, online: bool = False) -> Checkpoint:
@@ -215,11 +221,12 @@ def write_tensors(
         start = stop
     told = json.dumps(header, separators=(",", ":")).encode()
     told += b" " * (-len(told) % 8)  # the data starts at a multiple of eight
-    turn = threading.Lock()
-    with file.open("wb", buffering=0) as opened:
+    turn, unflushed, flushing = threading.Lock(), 0, list[Future[None]]()
+    with file.open("wb", buffering=0) as opened, ThreadPoolExecutor(1) as flusher:
         opened.write(len(told).to_bytes(8, "little") + told)
 
         def put(name: str) -> None:
+            nonlocal unflushed
             tensor = make(name)
             if (tuple(tensor.shape), tensor.dtype) != layout[name]:
                 raise ValueError(f"{name} is {tuple(tensor.shape)} of {tensor.dtype}, which is not what was announced")
@@ -227,9 +234,15 @@ def write_tensors(
             with turn:
                 opened.seek(8 + len(told) + header[name]["data_offsets"][0])
                 _write_all(opened, content)
+                unflushed += len(content)
+                if unflushed >= FLUSHED:  # the disk takes it while the next is made, instead of all at the end
+                    flushing.append(flusher.submit(os.fsync, opened.fileno()))
+                    unflushed = 0
 
         for _ in threads.map(put, layout):
             pass  # the first that could not be made or written raises here
+        for flushed in flushing:
+            flushed.result()
 
 
 def _write_all(opened: io.RawIOBase, content: memoryview) -> None:

@@ -173,6 +173,11 @@ def test_a_rate_is_held_against_a_number():
     assert "95.0 %" in found.why["en"]
 
 
+def test_a_rate_of_nothing_is_told_as_nothing():
+    found = one(Reaches("C1", "new", 0.01, "loss", "lower"), [row("new", [0.0] * 500)])
+    assert found.why["en"].startswith("0 % (95 % interval 0 % to 0.762 %)")
+
+
 # What is independent
 
 

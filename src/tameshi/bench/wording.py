@@ -67,9 +67,9 @@ def number(value: float, *, signed: bool = False) -> str:
     """Three digits that count, no more."""
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "NaN")
-    if value == 0:
-        return "0"
     size = abs(value)
+    if size < 1e-15:
+        return "0"  # what is left of nothing when a bar was taken away and added again
     if size < 1e-4:
         shown = f"{value:+.1e}" if signed else f"{value:.1e}"
     elif size >= 1000:

@@ -4,17 +4,22 @@
 
 Makes three Llama checkpoints in bfloat16 and merges them with both, each in a process of its own, with as many threads
 as each takes by itself. Time is by the clock and, beside it, processor time inside the process, from the call to the
-folder in its place, imports left out: run it on a machine without other work. Memory is the highest anonymous memory
-of the process, sampled every 5 ms, above what it held before the call: mapped files are the kernel's. The same models
-in float32, small, are compared number by number.
+folder in its place, imports (and the rubbish they leave) left out: run it on a machine without other work. Memory is
+the highest anonymous memory of the process, sampled every 5 ms, above what it held before the call: mapped files are
+the kernel's. The same models in float32, small, are compared number by number.
+
+The residual is measured beside `cp` twice: both as they are, where ours waits for the disk and `cp` does not, and both
+with the same promise: neither waits, or both do (`cp`, then `sync`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import mmap
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,37 +29,47 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PEER = """
-import json, resource, sys, time, torch
+import gc, json, resource, sys, time, torch
 from mergekit.config import MergeConfiguration
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
-told = json.loads(sys.stdin.read())
+told = json.loads(sys.stdin.readline())
 config = MergeConfiguration.model_validate(told["recipe"])
+gc.collect()
 print("ready", flush=True)
+sys.stdin.readline()
 start = time.process_time(), time.perf_counter()
 run_merge(config, told["out"], MergeOptions(copy_tokenizer=False, quiet=True, lora_merge_cache=None))
 print(json.dumps({"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}), flush=True)
 """
 OURS = """
-import json, sys, time
+import gc, json, os, sys, time
 from tameshi.merging import merge, LATA, InstructionResidual, slerp
 from tameshi.merging.recipes import read_recipe
-told = json.loads(sys.stdin.read())
+told = json.loads(sys.stdin.readline())
 recipe = told["recipe"]
+if not told.get("flush", True):
+    os.fsync = lambda descriptor: None
+gc.collect()
 print("ready", flush=True)
+sys.stdin.readline()
 start = time.process_time(), time.perf_counter()
 read_recipe(recipe).merged().save_pretrained(told["out"], hashes=told.get("hashes", True))
 print(json.dumps({"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}), flush=True)
 """
 LIMITED = """
-import json, resource, sys
+import gc, json, resource, sys
 from pathlib import Path
 import torch
 from tameshi.merging.recipes import read_recipe
-told = json.loads(sys.stdin.read())
+told = json.loads(sys.stdin.readline())
 torch.ones(10).sum()
+gc.collect()
 print("ready", flush=True)
+sys.stdin.readline()
 def size(which):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(which))
 before = size("VmSize")
@@ -64,11 +79,16 @@ read_recipe(told["recipe"]).merged().save_pretrained(told["out"])
 print(json.dumps({"beyond": size("VmPeak") - before - told["mapped"]}), flush=True)
 """
 COPY = """
-import json, resource, shutil, subprocess, sys, time
-told = json.loads(sys.stdin.read())
+import gc, json, resource, subprocess, sys, time
+from pathlib import Path
+told = json.loads(sys.stdin.readline())
+gc.collect()
 print("ready", flush=True)
+sys.stdin.readline()
 before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
 subprocess.run(["cp", "--reflink=never", "-r", *told["recipe"]["folders"], told["out"]], check=True)
+if told.get("flush"):
+    subprocess.run(["sync", *(str(p) for p in Path(told["out"]).rglob("*.safetensors"))], check=True)
 after = resource.getrusage(resource.RUSAGE_CHILDREN)
 cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 print(json.dumps({"cpu": cpu, "wall": time.perf_counter() - start}), flush=True)
@@ -77,17 +97,20 @@ print(json.dumps({"cpu": cpu, "wall": time.perf_counter() - start}), flush=True)
 
 def run(python: str, script: str, recipe: dict[str, Any], out: Path, **more: Any) -> dict[str, float]:
     """One merge in a process of its own; its seconds and its highest anonymous memory above the start, in bytes."""
-    shutil.rmtree(out, ignore_errors=True)
-    if script is COPY:
-        out.mkdir()
     child = subprocess.Popen([python, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write(json.dumps({"recipe": recipe, "out": str(out), **more}))
-    child.stdin.close()
+    child.stdin.write(json.dumps({"recipe": recipe, "out": str(out), **more}) + "\n")
+    child.stdin.flush()
     while child.stdout.readline().strip() != "ready":
         if child.poll() is not None:
             raise RuntimeError(f"the worker ended with {child.returncode}")
+    shutil.rmtree(out, ignore_errors=True)
+    if script is COPY:
+        out.mkdir()
+    warm(3_000_000_000)
+    child.stdin.write("go\n")
+    child.stdin.close()
     start, peak, done = anonymous(child.pid), 0, threading.Event()
 
     def watch() -> None:
@@ -104,6 +127,18 @@ def run(python: str, script: str, recipe: dict[str, Any], out: Path, **more: Any
     if child.wait():
         raise RuntimeError(f"the worker ended with {child.returncode}")
     return {**json.loads(lines[-1]), "memory": peak - start}
+
+
+def warm(size: int) -> None:
+    """Touch so many bytes of free memory, or a quarter of all, and give them back.
+
+    A guest's host takes pages that lie free for seconds, and getting one again costs more than writing it: what is
+    measured then is how long ago somebody else let go of memory. So all who write, and cp, find pages that were used.
+    """
+    pages = mmap.mmap(-1, min(size, psutil.virtual_memory().total // 4))
+    for at in range(0, len(pages), mmap.PAGESIZE):
+        pages[at] = 1
+    pages.close()
 
 
 def anonymous(pid: int) -> int:
@@ -216,6 +251,7 @@ def limits() -> str:
 
     import torch
 
+    from tameshi.merging.moves import moved
     from tameshi.merging.pieces import PIECE, is_finite
 
     source = torch.randn(50_000_000).bfloat16()
@@ -231,6 +267,7 @@ def limits() -> str:
         "widened to float32": lambda: walk(piece.copy_, source),
         "subtracted in float32": lambda: walk(lambda part: piece.sub_(1.0), source),
         "rounded to bfloat16": lambda: walk(lambda part: part.copy_(piece), target),
+        "moved by another's difference": lambda: moved(source, [target], [0.5], source),
         "hashed": lambda: hashlib.sha256(source.view(torch.uint8).numpy().data),
     }
     told = []
@@ -245,8 +282,17 @@ def limits() -> str:
 
 
 def best_of(times: int, once: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """The quickest run: what disturbs a run only adds."""
-    return min((once() for _ in range(times)), key=lambda r: r["wall"])
+    """The quickest run, as what disturbs a run only adds; with the median of the seconds."""
+    runs = [once() for _ in range(times)]
+    return {**min(runs, key=lambda r: r["wall"]), "median": statistics.median(r["wall"] for r in runs)}
+
+
+def speed_of(copy: dict[str, float], ours: dict[str, float]) -> str:
+    """Of a copy, as a share: by the best runs, by the medians."""
+    return (
+        f"{copy['wall'] / ours['wall']:.2f} of its speed ({ours['wall']:.2f} and {copy['wall']:.2f} s; "
+        f"by the medians {copy['median'] / ours['median']:.2f}, {ours['median']:.2f} and {copy['median']:.2f} s)"
+    )
 
 
 def beside(name: str, ours: dict[str, float], bare: dict[str, float], peer: dict[str, float]) -> str:
@@ -307,14 +353,26 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
     )
     three = {"base": paths["base"], "instruct": paths["instruct"], "target": paths["math"]}
     added = {"method": "instruction-residual", **three}
-    residual, hashed = ours(added, hashes=False), ours(added)
     # three models read and one written move as many bytes as a copy of two models
     pair = {"folders": [paths["base"], paths["instruct"]]}
-    copy = best_of(times, lambda: run(sys.executable, COPY, pair, folder / "copies"))
+    several = max(times, 5)  # cp's seconds differ more from run to run than anything else here
+
+    def added_up(**more: Any) -> dict[str, float]:
+        return best_of(several, lambda: run(sys.executable, OURS, added, folder / "out", **more))
+
+    def copied(**more: Any) -> dict[str, float]:
+        return best_of(several, lambda: run(sys.executable, COPY, pair, folder / "copies", **more))
+
+    neither, both, hashed = added_up(hashes=False, flush=False), added_up(hashes=False), added_up()
+    copy, synced = copied(), copied(flush=True)
+    say(f"residual beside cp of the same bytes, neither waits for the disk: {speed_of(copy, neither)}")
     say(
-        f"residual: {residual['wall']:.2f} s, cp of the same bytes {copy['wall']:.2f}: "
-        f"{copy['wall'] / residual['wall']:.2f} of its speed, {copy['wall'] / hashed['wall']:.2f} with hashes; "
-        f"CPU {residual['cpu']:.2f}, {hashed['cpu']:.2f} with hashes, cp {copy['cpu']:.2f} s"
+        f"residual beside cp and sync, both wait for the disk: {speed_of(synced, both)}; hashes too: {speed_of(synced, hashed)}"
+    )
+    say(f"residual waits for the disk, cp does not: {speed_of(copy, both)}; hashes too: {speed_of(copy, hashed)}")
+    say(
+        f"residual, CPU: {neither['cpu']:.2f} s, {both['cpu']:.2f} with the disk, {hashed['cpu']:.2f} with hashes; "
+        f"cp {copy['cpu']:.2f}, {synced['cpu']:.2f} with sync"
     )
 
 

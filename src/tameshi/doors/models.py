@@ -239,7 +239,10 @@ def write_tensors(
                     flushing.append(flusher.submit(os.fsync, opened.fileno()))
                     unflushed = 0
 
-        for _ in threads.map(put, layout):
+        largest_first = sorted(
+            layout, key=lambda name: -torch.Size(layout[name][0]).numel()
+        )  # no thread waits at the end
+        for _ in threads.map(put, largest_first):
             pass  # the first that could not be made or written raises here
         for flushed in flushing:
             flushed.result()

@@ -30,7 +30,7 @@ DECIDING = (
 UNRELATED = (
     0.1  # cosine of the weights below which a model cannot be a descendant of its base; fine-tunings have above 0.9
 )
-SAMPLED = 1 << 16  # entries of each matrix that this cosine is taken over
+SAMPLED = 1 << 14  # entries of each matrix that this cosine is taken over
 
 
 class DoesNotFit(ValueError):
@@ -91,8 +91,9 @@ def check_fit(
                 changed.add(label)
         return {label: _products(tensors["base"], tensors[label]) for label in products}
 
+    largest_first = sorted(filter(first.floating, first.shapes), key=lambda n: -torch.Size(first.shapes[n]).numel())
     with side_by_side() as threads:
-        for found in threads.map(look_at, [name for name in first.shapes if first.floating(name)]):
+        for found in threads.map(look_at, largest_first):
             for label, part in found.items():
                 products[label] += part
     cosines = {}

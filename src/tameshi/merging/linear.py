@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tameshi.merging.method import merge_method
+from tameshi.merging.moves import moved
 from tameshi.merging.pieces import elementwise
 
 
@@ -38,15 +39,7 @@ def linear(models: Sequence[Tensor], *, weights: Sequence[float], normalize: boo
     # exactly.
     shares = [w / total for w in weights]
     heaviest = max(range(len(shares)), key=lambda i: abs(shares[i]))
-    others = [i for i in range(len(models)) if i != heaviest and shares[i]]
-
-    def average(centre: Tensor, *rest: Tensor) -> Tensor:
-        moves = [part.sub_(centre) for part in rest]
-        for i, move in zip(others, moves, strict=True):
-            centre.add_(move, alpha=shares[i])
-        return centre
-
-    return elementwise(average, models[heaviest], *(models[i] for i in others), dtype=models[0].dtype)
+    return moved(models[heaviest], models, shares, models[heaviest], dtype=models[0].dtype)
 
 
 def _combine(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import ContextVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tameshi.merging.compiled import largest
 from tameshi.merging.room import Room
 
 AT_ONCE = 2  # tensors made side by side; a third would be a third result in memory, for a bus that two nearly fill
 PIECE = 1 << 17  # elements: half a megabyte of float32, so that a handful of them fits a core's cache
+LARGE = 1 << 20  # entries from which compiling pays; a model that has one such tensor has many
 ROW = 1 << 10  # entries multiplied in float32 before float64 takes over: an error of 1e-8, at a tenth of the time
 SAMPLED = 1 << 16  # elements looked at to guess where a threshold lies
 _BITS = {  # storage -> (integer view, everything but the sign, smallest pattern that is not a finite number)
@@ -47,10 +50,21 @@ def one_thread() -> Iterator[None]:
 def side_by_side() -> Iterator[Executor]:
     """Threads for whole tensors, `AT_ONCE` of them: what they compute is the same in any number and order.
 
-    In each, torch uses one thread, and `elementwise` puts results where earlier ones lay that nobody holds any more.
+    In each, torch uses one thread, and `empty` gives the memory of results that nobody holds any more.
     """
-    with one_thread(), ThreadPoolExecutor(AT_ONCE, initializer=lambda: _ROOM.set(Room())) as threads:
+
+    def begin() -> None:
+        _ROOM.set(Room())
+        torch.set_num_threads(1)  # a thread that has not asked torch yet would give products of its own two
+
+    with one_thread(), ThreadPoolExecutor(AT_ONCE, initializer=begin) as threads:
         yield threads
+
+
+def empty(shape: torch.Size, *, dtype: torch.dtype) -> Tensor:
+    """A new tensor of any content, in a thread of `side_by_side` where an earlier one lay that nobody holds any more."""
+    room = _ROOM.get()
+    return torch.empty(shape, dtype=dtype) if room is None else room.empty(shape, dtype=dtype)
 
 
 def elementwise(function: Callable[..., Tensor], *tensors: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -65,7 +79,6 @@ def elementwise(function: Callable[..., Tensor], *tensors: Tensor, dtype: torch.
     Returns:
         A new tensor of the common shape, rounded once.
     """
-    empty = room.empty if (room := _ROOM.get()) is not None else torch.empty
     result = empty(tensors[0].shape, dtype=dtype or tensors[0].dtype)
     flat, start = result.view(-1), 0
     for parts in pieces(*tensors):
@@ -122,11 +135,23 @@ def cosine(products: Tensor, i: int, j: int) -> float:
     return max(-1.0, min(1.0, float(products[i, j]) / lengths)) if lengths else 0.0
 
 
+def compilable(*tensors: Tensor) -> bool:
+    """Whether a compiled loop takes them: bfloat16, and so large that compiling pays."""
+    return tensors[0].numel() >= LARGE and all(t.dtype == torch.bfloat16 and t.device.type == "cpu" for t in tensors)
+
+
+def bits(tensor: Tensor) -> np.ndarray:
+    """A bfloat16 tensor's bits, flat, in its own memory where it is contiguous."""
+    return tensor.detach().reshape(-1).view(torch.uint16).numpy()
+
+
 def is_finite(tensor: Tensor) -> bool:
     """Whether no entry is NaN or infinite; fifteen times as fast as asking for every entry."""
     if tensor.dtype not in _BITS:
         return not tensor.is_floating_point() or bool(torch.isfinite(tensor.float()).all())
     flat = tensor.reshape(-1)
+    if compilable(flat):
+        return largest(bits(flat)) < _BITS[torch.bfloat16][2]
     if bool(torch.isfinite(flat.sum())):
         return True  # NaN and infinity survive a sum; where it overflows by itself, the bits are looked at
     integers, magnitude, limit = _BITS[tensor.dtype]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tameshi.merging.method import merge_method
+from tameshi.merging.moves import moved
 from tameshi.merging.pieces import elementwise
 
 
@@ -20,24 +21,15 @@ def task_arithmetic(models: Sequence[Tensor], base: Tensor, *, weights: Sequence
         weights: one per model; negative forgets.
         scale: of the sum.
     """
-    factors = [scale * w for w in weights]
-    used = [i for i, factor in enumerate(factors) if factor]
-
-    def add(origin: Tensor, *parts: Tensor) -> Tensor:
-        moves = [part.sub_(origin) for part in parts]
-        for i, move in zip(used, moves, strict=True):
-            origin.add_(move, alpha=factors[i])
-        return origin
-
-    return elementwise(add, base, *(models[i] for i in used))
+    return moved(base, models, [scale * weight for weight in weights], base)
 
 
 @merge_method("transplant", title="Changes onto another model", papers=("2212.04089", "2410.10739"))
 def transplant(models: Sequence[Tensor], base: Tensor, target: Tensor, *, weights: Sequence[float]) -> Tensor:
     """`theta_target + sum_i w_i (theta_i - theta_0)`: what fine-tuning changed, put on a relative of the base.
 
-    One change is summed as `(target - w base) + w theta_1`: on the base itself, a change of weight 1 gives the
-    fine-tuned model back bit by bit, however small its entries are beside the base's.
+    A single change of weight 1 is summed as `theta_1 + (target - base)`: on the base itself it gives the fine-tuned
+    model back bit by bit, however small its entries are beside the base's.
 
     Args:
         models: one tensor per model, of the base's shape.
@@ -45,21 +37,9 @@ def transplant(models: Sequence[Tensor], base: Tensor, target: Tensor, *, weight
         target: what the changes are put on.
         weights: one per model; negative takes away.
     """
-    if len(models) == 1:
-        weight = weights[0]
-        return elementwise(
-            lambda place, origin, model: place.sub_(origin, alpha=weight).add_(model, alpha=weight),
-            target,
-            base,
-            models[0],
-        )
-
-    def add(place: Tensor, origin: Tensor, *parts: Tensor) -> Tensor:
-        for part, weight in zip(parts, weights, strict=True):
-            place.add_(part.sub_(origin), alpha=weight)
-        return place
-
-    return elementwise(add, target, base, *models)
+    if len(models) == 1 and weights[0] == 1:
+        return moved(models[0], [target], [1.0], base, dtype=target.dtype)
+    return moved(target, models, weights, base)
 
 
 @merge_method("difference", title="Difference", papers=("2410.10739",), count=1)

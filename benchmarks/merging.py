@@ -251,23 +251,24 @@ def limits() -> str:
 
     import torch
 
-    from tameshi.merging.moves import moved
-    from tameshi.merging.pieces import PIECE, is_finite
+    from tameshi.merging.compiled import products, walk
+    from tameshi.merging.pieces import PIECE, bits, is_finite
 
     source = torch.randn(50_000_000).bfloat16()
-    target, piece = torch.empty_like(source), torch.ones(PIECE)
+    target, other, piece = torch.empty_like(source), torch.ones_like(source), torch.ones(PIECE)
 
-    def walk(step: Callable[[Any], object], tensor: Any) -> None:
+    def in_pieces(step: Callable[[Any], object], tensor: Any) -> None:
         for start in range(0, len(tensor) - PIECE, PIECE):
             step(tensor[start : start + PIECE])
 
     steps: dict[str, Callable[[], object]] = {
         "copied": lambda: target.copy_(source),
         "checked for NaN": lambda: is_finite(source),
-        "widened to float32": lambda: walk(piece.copy_, source),
-        "subtracted in float32": lambda: walk(lambda part: piece.sub_(1.0), source),
-        "rounded to bfloat16": lambda: walk(lambda part: part.copy_(piece), target),
-        "moved by another's difference": lambda: moved(source, [target], [0.5], source),
+        "widened to float32": lambda: in_pieces(piece.copy_, source),
+        "subtracted in float32": lambda: in_pieces(lambda part: piece.sub_(1.0), source),
+        "rounded to bfloat16": lambda: in_pieces(lambda part: part.copy_(piece), target),
+        "moved by a difference, compiled": lambda: walk(bits(target), bits(source), bits(other), [bits(source)], [0.5]),
+        "products of two differences, compiled": lambda: products(bits(source), [bits(other), bits(target)]),
         "hashed": lambda: hashlib.sha256(source.view(torch.uint8).numpy().data),
     }
     told = []

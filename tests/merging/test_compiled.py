@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tameshi.merging import linear, pieces, task_arithmetic, transplant
-from tameshi.merging.compiled import largest, walk
-from tameshi.merging.pieces import bits, is_finite
+from tameshi.merging.compiled import largest, products, walk
+from tameshi.merging.pieces import bits, gram_of_changes, is_finite
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -79,6 +79,24 @@ def test_what_is_too_large_becomes_infinite_as_in_torch():
     top = torch.tensor([3.3e38, -3.3e38]).bfloat16()
     zero = torch.zeros(2).bfloat16()
     assert walked(top, zero, [top], [1.0]).tolist() == [float("inf"), float("-inf")]
+
+
+@quick
+@given(length=st.integers(0, 300), count=st.integers(0, 5), seed=st.integers(0, 2**31))
+def test_products_of_changes_are_those_of_numpy(length, count, seed):
+    origin, *models = (normal(length, seed + i) for i in range(1 + count))
+    changes = np.array([(m.float() - origin.float()).double().numpy() for m in models]).reshape(count, length)
+    found = products(bits(origin), [bits(m) for m in models])
+    assert found.shape == (count, count)
+    assert np.allclose(found, changes @ changes.T, rtol=1e-12, atol=1e-12)
+    assert np.array_equal(found, found.T)
+
+
+def test_products_of_changes_are_the_same_compiled_and_piece_by_piece(monkeypatch):
+    origin, one, two = normal(100_000, 0), normal(100_000, 1), normal(100_000, 2)
+    plain = gram_of_changes(origin, one, two)
+    monkeypatch.setattr(pieces, "LARGE", 0)
+    assert torch.allclose(gram_of_changes(origin, one, two), plain, rtol=1e-6)
 
 
 @quick

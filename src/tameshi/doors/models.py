@@ -74,7 +74,7 @@ class Checkpoint:
 
 def sha256_of(file: Path) -> str:
     """Hash of a file's bytes."""
-    digest, piece = hashlib.sha256(), memoryview(bytearray(1 << 22))
+    digest, piece = hashlib.sha256(), memoryview(bytearray(1 << 20))
     with file.open("rb", buffering=0) as opened:
         while size := opened.readinto(piece):  # long pieces: other threads are seldom made to wait
             digest.update(piece[:size])

@@ -1,8 +1,9 @@
-"""Two loops over bfloat16 bits, compiled: every entry is read once, and no thread waits for Python's lock meanwhile.
+"""Three loops over bfloat16 bits, compiled: every entry is read once, and no thread waits for Python's lock meanwhile.
 
 `walk` is `start + sum_i w_i (theta_i - origin)`; with torch it takes six passes and six calls a piece, and threads that
-make such short calls wait for each other. `largest` is the largest magnitude, which says whether all are finite. A
-bfloat16 is the upper half of a float32: widened by sixteen zeros, rounded to the nearest, to the even one of two.
+make such short calls wait for each other. `products` are those of the differences `theta_i - origin`, and `largest` is
+the largest magnitude, which says whether all are finite. A bfloat16 is the upper half of a float32: widened by sixteen
+zeros, rounded to the nearest, to the even one of two.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import numpy as np
 from llvmlite import binding, ir
 
 _HALF, _WHOLE, _LONG = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-_NUMBER, _ADDRESS = ir.FloatType(), ir.PointerType()
+_NUMBER, _DOUBLE, _ADDRESS = ir.FloatType(), ir.DoubleType(), ir.PointerType()
 _LOOSE = ("contract",)  # a product may be added without being rounded first
+_ANY_ORDER = ("contract", "reassoc")
 _ONE_AT_A_TIME = threading.Lock()  # for compiling
 _ENGINES: list[Any] = []  # own the machine code
 
@@ -42,7 +44,30 @@ def walk(
     arrays = [out, start, origin, *models]
     with _ONE_AT_A_TIME:
         loop = _walk(len(models))
-    loop(*(_address(array, out.size) for array in arrays), *weights, out.size)
+    loop(None, *(_address(array, out.size) for array in arrays), *weights, out.size)
+
+
+def products(origin: np.ndarray, models: Sequence[np.ndarray]) -> np.ndarray:
+    """Inner products of the models' differences from the origin, which are float32, multiplied and summed in float64.
+
+    Args:
+        origin: bits, uint16, contiguous.
+        models: bits, one array of that length per model.
+
+    Returns:
+        (models, models), float64, symmetric.
+
+    Raises:
+        ValueError: the arrays are not contiguous bits of one length.
+    """
+    count = len(models)
+    found, pairs = np.zeros((count, count)), np.triu_indices(count)
+    sums = np.zeros(len(pairs[0]))
+    with _ONE_AT_A_TIME:
+        loop = _products(count)
+    loop(sums.ctypes.data, *(_address(array, origin.size) for array in (origin, *models)), origin.size)
+    found[pairs] = found.T[pairs] = sums
+    return found
 
 
 def largest(bits: np.ndarray) -> int:
@@ -51,9 +76,11 @@ def largest(bits: np.ndarray) -> int:
     Raises:
         ValueError: the array is not contiguous bits.
     """
+    found = np.zeros(1, np.uint16)
     with _ONE_AT_A_TIME:
         loop = _largest()
-    return loop(_address(bits, bits.size), bits.size)
+    loop(found.ctypes.data, _address(bits, bits.size), bits.size)
+    return int(found[0])
 
 
 def _address(bits: np.ndarray, size: int) -> int:
@@ -63,29 +90,43 @@ def _address(bits: np.ndarray, size: int) -> int:
 
 
 @functools.cache
-def _walk(count: int) -> Callable[..., int]:
-    """For that many models: (out, start, origin, *models, *weights, size)."""
+def _walk(count: int) -> Callable[..., None]:
+    """For that many models: (nothing, out, start, origin, *models, *weights, size)."""
 
-    def step(build: ir.IRBuilder, j: Any, kept: Any, out: Any, start: Any, origin: Any, *rest: Any) -> Any:
+    def step(build: ir.IRBuilder, j: Any, out: Any, start: Any, origin: Any, *rest: Any) -> list[Any]:
         total, centre = _number(build, start, j), _number(build, origin, j)
         for model, weight in zip(rest[:count], rest[count:], strict=True):
             change = build.fsub(_number(build, model, j), centre, flags=_LOOSE)
             total = build.fadd(total, build.fmul(weight, change, flags=_LOOSE), flags=_LOOSE)
-        build.store(_rounded(build, total), build.gep(out, [j], source_etype=_HALF))
-        return kept
+        build.store(_rounded(build, total), build.gep(out, [j], source_etype=_HALF), align=1)
+        return []
 
-    return _compiled([_ADDRESS] * (3 + count) + [_NUMBER] * count, step)
+    return _compiled([_ADDRESS] * (3 + count) + [_NUMBER] * count, [], step)
 
 
 @functools.cache
-def _largest() -> Callable[..., int]:
-    """(bits, size) -> the largest; without the sign, the order of numbers is that of their bits."""
+def _products(count: int) -> Callable[..., None]:
+    """For that many models: (sums, origin, *models, size) -> the upper triangle, row by row."""
 
-    def step(build: ir.IRBuilder, j: Any, best: Any, array: Any) -> Any:
+    def step(build: ir.IRBuilder, j: Any, origin: Any, *rest: Any) -> list[Any]:
+        models, sums = rest[:count], iter(rest[count:])
+        centre = _number(build, origin, j)
+        changes = [build.fpext(build.fsub(_number(build, m, j), centre), _DOUBLE) for m in models]
+        pairs = [build.fmul(a, b, flags=_ANY_ORDER) for i, a in enumerate(changes) for b in changes[i:]]
+        return [build.fadd(next(sums), pair, flags=_ANY_ORDER) for pair in pairs]
+
+    return _compiled([_ADDRESS] * (1 + count), [_DOUBLE(0.0)] * (count * (count + 1) // 2), step)
+
+
+@functools.cache
+def _largest() -> Callable[..., None]:
+    """(largest, bits, size); without the sign, the order of numbers is that of their bits."""
+
+    def step(build: ir.IRBuilder, j: Any, array: Any, best: Any) -> list[Any]:
         here = build.and_(_bits(build, array, j), _HALF(0x7FFF))
-        return build.select(build.icmp_unsigned(">", here, best), here, best)
+        return [build.select(build.icmp_unsigned(">", here, best), here, best)]
 
-    return _compiled([_ADDRESS], step)
+    return _compiled([_ADDRESS], [_HALF(0)], step)
 
 
 def _bits(build: ir.IRBuilder, array: Any, j: Any) -> Any:
@@ -105,39 +146,46 @@ def _rounded(build: ir.IRBuilder, number: Any) -> Any:
     return build.trunc(build.lshr(build.add(bits, build.add(even, _WHOLE(0x7FFF))), _WHOLE(16)), _HALF)
 
 
-def _compiled(kinds: Sequence[ir.Type], step: Callable[..., Any]) -> Callable[..., int]:
-    """`kept = 0; for (j = 0; j < size; j++) kept = step(j, kept, *arguments); return kept`.
+def _compiled(kinds: Sequence[ir.Type], first: Sequence[Any], step: Callable[..., list[Any]]) -> Callable[..., None]:
+    """`kept = first; for (j = 0; j < size; j++) kept = step(j, *arguments, *kept); found = kept`.
 
     Args:
-        kinds: of the arguments; addresses come first, and what the first one points at overlaps with no other.
-        step: (builder, j, kept, *arguments) -> kept.
+        kinds: of the arguments. What the first one points at overlaps with no other.
+        first: what is kept from entry to entry, at the beginning.
+        step: (builder, j, *arguments, *kept) -> kept.
 
     Returns:
-        A function of the arguments and the size.
+        A function of (address where the kept values go, *arguments, size).
     """
     module = ir.Module()
-    function = ir.Function(module, ir.FunctionType(_HALF, [*kinds, _LONG]), "loop")
-    *arguments, size = function.args
-    arguments[0].add_attribute("noalias")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_ADDRESS, *kinds, _LONG]), "loop")
+    found, *arguments, size = function.args
+    for lonely in (found, arguments[0]):
+        lonely.add_attribute("noalias")
     entry, loop, done = (function.append_basic_block(name) for name in ("entry", "body", "done"))
     build = ir.IRBuilder(entry)
     build.cbranch(build.icmp_signed(">", size, _LONG(0)), loop, done)
+
     build.position_at_end(loop)
-    j, kept = build.phi(_LONG), build.phi(_HALF)
-    new, following = step(build, j, kept, *arguments), build.add(j, _LONG(1), flags=("nuw", "nsw"))
-    build.cbranch(build.icmp_signed("<", following, size), loop, done)
-    for phi, first, then in ((j, _LONG(0), following), (kept, _HALF(0), new)):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(then, loop)
+    j, *kept = (build.phi(value.type) for value in (_LONG(0), *first))
+    then = [build.add(j, _LONG(1), flags=("nuw", "nsw")), *step(build, j, *arguments, *kept)]
+    build.cbranch(build.icmp_signed("<", then[0], size), loop, done)
+    for phi, before, after in zip((j, *kept), (_LONG(0), *first), then, strict=True):
+        phi.add_incoming(before, entry)
+        phi.add_incoming(after, loop)
+
     build.position_at_end(done)
-    result = build.phi(_HALF)
-    result.add_incoming(_HALF(0), entry)
-    result.add_incoming(new, loop)
-    build.ret(result)
-    return _loaded(str(module), [ctypes.c_void_p if kind == _ADDRESS else ctypes.c_float for kind in kinds])
+    last = [build.phi(value.type) for value in first]
+    for phi, before, after in zip(last, first, then[1:], strict=True):
+        phi.add_incoming(before, entry)
+        phi.add_incoming(after, loop)
+    for i, value in enumerate(last):
+        build.store(value, build.gep(found, [_LONG(i)], source_etype=value.type))
+    build.ret_void()
+    return _loaded(str(module), [ctypes.c_float if kind == _NUMBER else ctypes.c_void_p for kind in kinds])
 
 
-def _loaded(module: str, kinds: Sequence[Any]) -> Callable[..., int]:
+def _loaded(module: str, kinds: Sequence[Any]) -> Callable[..., None]:
     """The function `loop` of a module in LLVM's language, as machine code with this machine's vectors."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
@@ -152,6 +200,6 @@ def _loaded(module: str, kinds: Sequence[Any]) -> Callable[..., int]:
     passes.getModulePassManager().run(parsed, passes)
     engine = binding.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
-    function = ctypes.CFUNCTYPE(ctypes.c_uint16, *kinds, ctypes.c_int64)(engine.get_function_address("loop"))
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *kinds, ctypes.c_int64)(engine.get_function_address("loop"))
     _ENGINES.append(engine)
     return function

@@ -17,7 +17,7 @@ from tameshi.doors import files
 from tameshi.doors import models as door
 from tameshi.doors.screen import plain
 from tameshi.merging.layers import layers
-from tameshi.merging.pieces import AT_ONCE, is_finite, side_by_side
+from tameshi.merging.pieces import is_finite, side_by_side
 
 if TYPE_CHECKING:
     from tameshi.merging.merged import Merged, Recipe
@@ -47,7 +47,7 @@ def write(merged: Merged, out: Path, *, shard_bytes: int, hashes: bool) -> Path:
 
 def fill(merged: Merged, beside: Path, *, shard_bytes: int, hashes: bool) -> None:
     """Write everything into a folder that is not yet in its place; the inputs are hashed while the weights are made."""
-    with ThreadPoolExecutor(AT_ONCE) as hashers:
+    with ThreadPoolExecutor(3) as hashers:
         read = sorted({file for weights in merged.sources.values() for file in weights.files}) if hashes else []
         digests = {file: hashers.submit(door.sha256_of, file) for file in read}
         try:

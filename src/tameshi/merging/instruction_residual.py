@@ -25,7 +25,7 @@ from tameshi.merging.layers import layers
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged, Recipe
 from tameshi.merging.method import number
-from tameshi.merging.pieces import cosine, gram, side_by_side
+from tameshi.merging.pieces import cosine, gram, gram_of_changes, side_by_side
 from tameshi.merging.weights import Weights, weights_of
 
 PAPERS = ("2410.10739",)
@@ -234,7 +234,7 @@ class InstructionResidual:
             same = target.shapes.get(name) == shape == instruct.shapes.get(name)
             if same and len(shape) > 1 and base.floating(name):
                 parts = (w.read(name).reshape(-1)[:SAMPLED] for w in (base, instruct, target))
-                total += gram(lambda origin, *others: [o.sub_(origin) for o in others], *parts)
+                total += gram_of_changes(*parts)
         return cosine(total, 0, 1)
 
 

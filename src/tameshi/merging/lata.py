@@ -21,7 +21,7 @@ from tameshi.merging.layers import GRANULARITIES, Granularity, is_block, layer_o
 from tameshi.merging.merge import merge
 from tameshi.merging.merged import Merged, Recipe
 from tameshi.merging.method import number
-from tameshi.merging.pieces import cosine, gram, side_by_side
+from tameshi.merging.pieces import cosine, gram_of_changes, side_by_side
 from tameshi.merging.weights import Weights, weights_of
 
 Rule = Literal["linear", "log", "threshold"]
@@ -222,7 +222,7 @@ class LATA:
         def products(name: str) -> Tensor:
             tensors = [w.read(name) for w in (origin, guide, *experts.values())]
             least = min(t.shape[0] for t in tensors) if tensors[0].ndim else None
-            return gram(_changes, *(t[:least] if least is not None else t for t in tensors))
+            return gram_of_changes(*(t[:least] if least is not None else t for t in tensors))
 
         found: dict[str, dict[str, float]] = {label: {} for label in experts}
         named = layers([n for n in origin.shapes if origin.floating(n)], self.granularity)
@@ -287,7 +287,3 @@ class _Scaled:
     def __call__(self, name: str) -> float:
         of_layer = self.kept.get(self.label, {})
         return self.scale * of_layer.get(layer_of(name, self.granularity), 0.0)
-
-
-def _changes(origin: Tensor, *parts: Tensor) -> list[Tensor]:
-    return [part.sub_(origin) for part in parts]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tameshi.merging.compiled import largest
+from tameshi.merging.compiled import largest, products
 from tameshi.merging.room import Room
 
 AT_ONCE = 2  # tensors made side by side; a third would be a third result in memory, for a bus that two nearly fill
@@ -112,12 +112,26 @@ def gram(vectors: Callable[..., Sequence[Tensor]], *tensors: Tensor) -> Tensor:
     """
     total: Tensor | None = None
     for parts in pieces(*tensors):
-        products = _products(torch.stack(list(vectors(*parts))))
-        total = products if total is None else total + products
+        here = _products(torch.stack(list(vectors(*parts))))
+        total = here if total is None else total + here
     if total is None:
         count = len(vectors(*(torch.zeros(1) for _ in tensors)))
         return torch.zeros(count, count, dtype=torch.float64)
     return total
+
+
+def gram_of_changes(origin: Tensor, *models: Tensor) -> Tensor:
+    """All products between the differences of models from one origin.
+
+    Args:
+        origin, models: all of one shape.
+
+    Returns:
+        (n, n) for n models, float64.
+    """
+    if compilable(origin, *models):
+        return torch.from_numpy(products(bits(origin), [bits(model) for model in models]))
+    return gram(lambda centre, *parts: [part.sub_(centre) for part in parts], origin, *models)
 
 
 def _products(vectors: Tensor) -> Tensor:

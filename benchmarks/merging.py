@@ -108,7 +108,8 @@ def run(python: str, script: str, recipe: dict[str, Any], out: Path, **more: Any
     shutil.rmtree(out, ignore_errors=True)
     if script is COPY:
         out.mkdir()
-    warm(3_000_000_000)
+    pages = warm(recipe)
+    pages.close()
     child.stdin.write("go\n")
     child.stdin.close()
     start, peak, done = anonymous(child.pid), 0, threading.Event()
@@ -129,16 +130,30 @@ def run(python: str, script: str, recipe: dict[str, Any], out: Path, **more: Any
     return {**json.loads(lines[-1]), "memory": peak - start}
 
 
-def warm(size: int) -> None:
-    """Touch so many bytes of free memory, or a quarter of all, and give them back.
+def warm(recipe: dict[str, Any]) -> mmap.mmap:
+    """Memory that was just written, to be given back when the work begins, and input files in the page cache.
 
-    A guest's host takes pages that lie free for seconds, and getting one again costs more than writing it: what is
-    measured then is how long ago somebody else let go of memory. So all who write, and cp, find pages that were used.
+    A guest's host takes pages that lie free for two seconds, and getting one again costs several times as much as
+    writing it: without this, what is measured is when somebody last let go of memory. cp finds the same.
     """
-    pages = mmap.mmap(-1, min(size, psutil.virtual_memory().total // 4))
+    pages = mmap.mmap(-1, min(3_000_000_000, psutil.virtual_memory().total // 4))
     for at in range(0, len(pages), mmap.PAGESIZE):
         pages[at] = 1
-    pages.close()
+    buffer = bytearray(1 << 20)
+    for file in {f for path in folders(recipe) for f in Path(path).glob("*.safetensors")}:
+        with file.open("rb", buffering=0) as opened:
+            while opened.readinto(buffer):
+                pass
+    time.sleep(3)  # what was let go of before is taken by now
+    return pages
+
+
+def folders(told: Any) -> set[str]:
+    """Every model folder that a recipe names."""
+    if isinstance(told, str):
+        return {told} if Path(told).is_dir() else set()
+    parts = told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
+    return {path for part in parts for path in folders(part)}
 
 
 def anonymous(pid: int) -> int:
@@ -282,10 +297,13 @@ def limits() -> str:
     return f"GB of bfloat16 per CPU second: {', '.join(told)}"
 
 
-def best_of(times: int, once: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """The quickest run, as what disturbs a run only adds; with the median of the seconds."""
-    runs = [once() for _ in range(times)]
-    return {**min(runs, key=lambda r: r["wall"]), "median": statistics.median(r["wall"] for r in runs)}
+def in_turn(times: int, *each: Callable[[], dict[str, float]]) -> list[dict[str, float]]:
+    """The quickest run of each, as what disturbs a run only adds; with the median of its seconds. They take turns."""
+    rounds = [[once() for once in each] for _ in range(times)]
+    return [
+        {**min(runs, key=lambda r: r["wall"]), "median": statistics.median(r["wall"] for r in runs)}
+        for runs in zip(*rounds, strict=True)
+    ]
 
 
 def speed_of(copy: dict[str, float], ours: dict[str, float]) -> str:
@@ -323,8 +341,11 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
     def say(line: str) -> None:
         print(line, flush=True)
 
-    def ours(recipe: dict[str, Any], **more: Any) -> dict[str, float]:
-        return best_of(times, lambda: run(sys.executable, OURS, recipe, folder / "out", **more))
+    def ours(recipe: dict[str, Any], **more: Any) -> Callable[[], dict[str, float]]:
+        return lambda: run(sys.executable, OURS, recipe, folder / "out", **more)
+
+    def theirs(python: str, script: str, recipe: dict[str, Any], **more: Any) -> Callable[[], dict[str, float]]:
+        return lambda: run(python, script, recipe, folder / "theirs", **more)
 
     folder.mkdir(parents=True, exist_ok=True)
     say(f"threads: {os.environ.get('OMP_NUM_THREADS', 'all')}")
@@ -332,12 +353,10 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
     for name, difference in equality(mergekit, folder).items():
         say(f"equal to mergekit, {name}: largest difference {difference:.1e}")
     paths = make_family(folder / "large", megabytes=megabytes, dtype="bfloat16")
-    plain: dict[str, float] = {}
     for name, recipe in recipes(paths).items():
         told = {**recipe, "dtype": "bfloat16"}
-        bare = ours(told, hashes=False)
-        peer = best_of(times, lambda told=told: run(mergekit, PEER, told, folder / "out"))  # type: ignore[misc]
-        say(beside(name, ours(told), bare, peer))
+        hashed, bare, peer = in_turn(times, ours(told), ours(told, hashes=False), theirs(mergekit, PEER, told))
+        say(beside(name, hashed, bare, peer))
         if name in ("task_arithmetic", "ties"):
             mapped = sum(f.stat().st_size for path in paths.values() for f in Path(path).glob("*.safetensors"))
             limited = run(sys.executable, LIMITED, told, folder / "out", mapped=mapped)
@@ -345,27 +364,26 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
                 f"{name} with RLIMIT_AS 1 GB above start and mapped files: done, peak {limited['beyond'] / 1e6:.0f} MB "
                 "(one file is mapped twice while it is opened)"
             )
-        plain = bare if name == "task_arithmetic" else plain
     experts = {n: {"path": paths[n], "scale": 0.4} for n in ("instruct", "math")}
-    lata = ours({"method": "lata", "pre": paths["base"], "inst": paths["instruct"], "experts": experts}, hashes=False)
+    weighed = {"method": "lata", "pre": paths["base"], "inst": paths["instruct"], "experts": experts}
+    plainly = {**recipes(paths)["task_arithmetic"], "dtype": "bfloat16"}
+    lata, plain = in_turn(max(times, 3), ours(weighed, hashes=False), ours(plainly, hashes=False))
     say(
-        f"lata: {lata['wall']:.2f} s, {lata['wall'] / plain['wall']:.2f} of task arithmetic; "
+        f"lata: {lata['wall']:.2f} s, {lata['wall'] / plain['wall']:.2f} of task arithmetic ({plain['wall']:.2f} s); "
         f"CPU {lata['cpu']:.2f} s, {lata['cpu'] / plain['cpu']:.2f}"
     )
     three = {"base": paths["base"], "instruct": paths["instruct"], "target": paths["math"]}
     added = {"method": "instruction-residual", **three}
     # three models read and one written move as many bytes as a copy of two models
     pair = {"folders": [paths["base"], paths["instruct"]]}
-    several = max(times, 5)  # cp's seconds differ more from run to run than anything else here
-
-    def added_up(**more: Any) -> dict[str, float]:
-        return best_of(several, lambda: run(sys.executable, OURS, added, folder / "out", **more))
-
-    def copied(**more: Any) -> dict[str, float]:
-        return best_of(several, lambda: run(sys.executable, COPY, pair, folder / "copies", **more))
-
-    neither, both, hashed = added_up(hashes=False, flush=False), added_up(hashes=False), added_up()
-    copy, synced = copied(), copied(flush=True)
+    neither, both, hashed, copy, synced = in_turn(
+        max(times, 5),  # cp's seconds differ more from run to run than anything else here
+        ours(added, hashes=False, flush=False),
+        ours(added, hashes=False),
+        ours(added),
+        theirs(sys.executable, COPY, pair),
+        theirs(sys.executable, COPY, pair, flush=True),
+    )
     say(f"residual beside cp of the same bytes, neither waits for the disk: {speed_of(copy, neither)}")
     say(
         f"residual beside cp and sync, both wait for the disk: {speed_of(synced, both)}; hashes too: {speed_of(synced, hashed)}"

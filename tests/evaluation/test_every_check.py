@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tameshi.bench import run_check
+from tameshi.bench.run import plan
 from tameshi.bench.shelf import built
 from tameshi.bench.store import Store
 from tameshi.catalogue import paper
@@ -75,3 +76,8 @@ def test_secrets_reach_no_row_no_store_and_no_report(
     assert len(result.rows)
     for place in (*tmp_path.glob("runs.sqlite*"), *written.parent.iterdir()):
         assert SECRET not in place.read_bytes().decode("utf-8", "replace"), place
+
+
+def test_an_option_in_which_the_checks_of_a_paper_differ_is_recorded_for_each():
+    assert plan("chinese-ecom-qa", {}).facts["options"]["per_task"] == {"shoppers": 30, "separation": 60}
+    assert plan("chinese-ecom-qa", {"per_task": 12}).facts["options"]["per_task"] == 12

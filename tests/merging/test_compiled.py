@@ -7,8 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.merging.families import random_model, relative, save
+from transformers import AutoModelForCausalLM
 
-from tameshi.merging import linear, pieces, task_arithmetic, transplant
+from tameshi.merging import LATA, InstructionResidual, linear, merge, pieces, task_arithmetic, transplant
 from tameshi.merging.compiled import largest, products, walk
 from tameshi.merging.pieces import bits, gram_of_changes, is_finite
 
@@ -194,3 +196,45 @@ def test_arrays_that_no_loop_can_take_are_refused():
         largest(np.zeros(16, np.uint16)[::2])
     with pytest.raises(ValueError, match="one weight per model, got 2 for 1"):
         walk(good.copy(), good, good, [good], [1.0, 2.0])
+
+
+def save_all(folder, **models):
+    return {name: str(save(model, folder / name, words=40)) for name, model in models.items()}
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3", "mixtral"])
+def test_whole_model_folders_are_merged_the_same_compiled_and_piece_by_piece(kind, tmp_path, monkeypatch):
+    base = random_model(kind, dtype=torch.bfloat16)
+    paths = save_all(tmp_path, base=base, inst=relative(base, 1), math=relative(base, 2), code=relative(base, 3))
+    experts = {"math": paths["math"], "code": paths["code"]}
+    calls = (
+        lambda: LATA().merge(paths["base"], paths["inst"], experts, 0.8),
+        lambda: InstructionResidual.extract(paths["base"], paths["inst"]).apply(paths["math"]),
+        lambda: merge(experts, method="linear", weights=[0.3, 0.7]),
+    )
+    for call in calls:
+        monkeypatch.setattr(pieces, "LARGE", 1 << 30)
+        plain = call().state_dict()
+        monkeypatch.setattr(pieces, "LARGE", 0)
+        compiled = call().state_dict()
+        assert compiled.keys() == plain.keys()
+        for name, tensor in plain.items():
+            assert torch.allclose(compiled[name].float(), tensor.float(), rtol=2**-7, atol=1e-5), name
+
+
+def test_a_compiled_merge_reloads_and_generates_and_an_infinite_weight_is_refused(tmp_path, always):
+    base = random_model("llama", dtype=torch.bfloat16)
+    paths = save_all(tmp_path, base=base, inst=relative(base, 1), cpt=relative(base, 2))
+    residual = InstructionResidual.extract(paths["base"], paths["inst"])
+    out = residual.apply(paths["cpt"]).save_pretrained(tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(out)
+    assert model.dtype == torch.bfloat16
+    assert model.generate(torch.tensor([[1, 5, 6]]), max_new_tokens=4, do_sample=False).shape[1] > 3
+    again = residual.apply(paths["base"]).state_dict()
+    tuned = relative(base, 1).state_dict()
+    assert all(torch.equal(again[name], tuned[name]) for name in again)
+    broken = relative(base, 3)
+    broken.model.layers[1].mlp.up_proj.weight.data[3, 7] = float("-inf")
+    bad = save_all(tmp_path, broken=broken)["broken"]
+    with pytest.raises(ValueError, match=r"holds NaN or infinity in model\.layers\.1\.mlp\.up_proj\.weight"):
+        residual.apply(bad)

@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -109,7 +109,6 @@ def plan(
             left_out = value is None or (isinstance(value, (tuple, dict)) and not value)
             if parameter.is_subject and not left_out:
                 subjects[parameter.name] = _described(parameter, value, made[0])
-    plain = {name: _jsonable(value) for job in jobs for name, value in job.options.items() if name not in subjects}
     decided = {
         "slug": slug,
         "jobs": [
@@ -126,7 +125,7 @@ def plan(
         "command": list(command),
         "checks": [check.name for check in checks],
         "seeds": sorted({job.seed for job in jobs}),
-        "options": plain,
+        "options": _options(jobs, subjects),
         "subjects": {name: {"name": shown, "sha256": prints} for name, (shown, prints) in subjects.items()},
         "device": device_of(device),
         "dtype": dtype,
@@ -255,6 +254,17 @@ def device_of(asked: str) -> str:
     if not there[kind]:
         raise ValueError(f"--device {asked} is not available here; leave it out, or say cpu")
     return asked
+
+
+def _options(jobs: Sequence[Job], subjects: Container[str]) -> dict[str, Any]:
+    """Option -> its value, or check -> value where the checks of a paper differ in its default."""
+    each: dict[str, dict[str, Any]] = {}
+    for job in jobs:
+        for name, value in job.options.items():
+            if name not in subjects:
+                each.setdefault(name, {})[job.check] = _jsonable(value)
+    shared = {name: next(iter(values.values())) for name, values in each.items()}
+    return {n: shared[n] if all(v == shared[n] for v in values.values()) else values for n, values in each.items()}
 
 
 def _given(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,12 +112,6 @@ class InstructionResidual:
             merged = replace(merged, sources=sources)
         else:
             place = weights_of(target, base=self.base)
-            if (near := self._sampled_cosine(place)) > TWICE:
-                warnings.warn(
-                    f"{place.label} already moved along the residual (cosine {near:.2f}); if it was started from the "
-                    "instruct model, the residual is added twice",
-                    stacklevel=2,
-                )
             merged = merge(
                 {"instruct": self.instruct},
                 method="transplant",
@@ -128,6 +122,12 @@ class InstructionResidual:
                 resize=resize,
                 tokenizer="instruct",
             )
+            if (near := self._sampled_cosine(place)) > TWICE:
+                warnings.warn(
+                    f"{place.label} already moved along the residual (cosine {near:.2f}); if it was started from the "
+                    "instruct model, the residual is added twice",
+                    stacklevel=2,
+                )
         told = {role: weights.label for role, weights in merged.sources.items()} | {"scale": scale}
         return replace(merged, recipe=Recipe("instruction-residual", "the instruction residual", PAPERS, told))
 

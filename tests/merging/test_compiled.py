@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite import binding
 from tests.merging.families import random_model, relative, save
 from transformers import AutoModelForCausalLM
 
 from tameshi.merging import LATA, InstructionResidual, linear, merge, pieces, task_arithmetic, transplant
-from tameshi.merging.compiled import largest, products, walk
+from tameshi.merging.compiled import _walk, largest, products, walk
 from tameshi.merging.pieces import bits, gram_of_changes, is_finite
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
@@ -184,6 +185,21 @@ def test_threads_that_compile_at_the_same_time_get_the_same_sum():
         thread.join()
     assert len(results) == 6
     assert all(torch.equal(result, results[0]) for result in results.values())
+
+
+def test_a_system_that_does_not_tell_what_its_processor_can_do_compiles_too(monkeypatch):
+    def silent():
+        raise RuntimeError("not available")
+
+    monkeypatch.setattr(binding, "get_host_cpu_features", silent)
+    _walk.cache_clear()
+    start, origin, model = (normal(1_000, seed) for seed in range(3))
+    assert torch.equal(walked(start, start, [model], [0.0]), start)
+    near = torch.isclose(
+        walked(start, origin, [model], [0.5]).float(), exact(start, origin, [model], [0.5]).float(), rtol=2**-7
+    )
+    assert bool(near.all())
+    _walk.cache_clear()
 
 
 def test_arrays_that_no_loop_can_take_are_refused():

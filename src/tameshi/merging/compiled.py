@@ -189,8 +189,12 @@ def _loaded(module: str, kinds: Sequence[Any]) -> Callable[..., None]:
     """The function `loop` of a module in LLVM's language, as machine code with this machine's vectors."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
+    try:
+        features = binding.get_host_cpu_features().flatten()
+    except RuntimeError:
+        features = ""  # some systems do not tell; the name of the processor does then
     machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3
+        cpu=binding.get_host_cpu_name(), features=features, opt=3
     )
     parsed = binding.parse_assembly(module)
     parsed.triple, parsed.data_layout = machine.triple, str(machine.target_data)

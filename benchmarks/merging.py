@@ -1,6 +1,7 @@
 """Merging beside mergekit and cp: speed, memory, and whether the results are the same.
 
     python benchmarks/merging.py --mergekit /path/to/venv/bin/python [--folder FOLDER] [--megabytes 1000]
+    python benchmarks/merging.py --only-residual [--folder FOLDER] [--megabytes 1000]
 
 Makes three Llama checkpoints in bfloat16 and merges them with both, each in a process of its own, with as many threads
 as each takes by itself. Time is by the clock and, beside it, processor time inside the process, from the call to the
@@ -299,7 +300,7 @@ def limits() -> str:
 
 def in_turn(times: int, *each: Callable[[], dict[str, float]]) -> list[dict[str, float]]:
     """The quickest run of each, as what disturbs a run only adds; with the median of its seconds. They take turns."""
-    rounds = [[once() for once in each] for _ in range(times)]
+    rounds = [[start() for start in each] for _ in range(times)]
     return [
         {**min(runs, key=lambda r: r["wall"]), "median": statistics.median(r["wall"] for r in runs)}
         for runs in zip(*rounds, strict=True)
@@ -326,26 +327,35 @@ def beside(name: str, ours: dict[str, float], bare: dict[str, float], peer: dict
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mergekit", required=True, help="python of an environment with mergekit 0.1.5")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--mergekit", help="python of an environment with mergekit 0.1.5")
+    wanted.add_argument("--only-residual", action="store_true", help="only the residual beside cp")
     parser.add_argument("--folder", type=Path, help="where the checkpoints go; a temporary folder if left out")
     parser.add_argument("--megabytes", type=int, default=1_000, help="of each checkpoint")
     parser.add_argument("--times", type=int, default=3, help="runs of each, of which the best counts")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        measure(given.mergekit, given.folder or Path(scratch), given.megabytes, given.times)
+        folder = given.folder or Path(scratch)
+        if given.mergekit:
+            measure(given.mergekit, folder, given.megabytes, given.times)
+        beside_cp(make_family(folder / "large", megabytes=given.megabytes, dtype="bfloat16"), folder, given.times)
+
+
+def say(line: str) -> None:
+    """One line, at once."""
+    print(line, flush=True)
+
+
+def once(python: str, script: str, recipe: dict[str, Any], folder: Path, **more: Any) -> Callable[[], dict[str, float]]:
+    """A run to be made; the outputs of the contenders lie apart."""
+    return lambda: run(python, script, recipe, folder / ("out" if script is OURS else "theirs"), **more)
 
 
 def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
-    """Everything, one line each."""
-
-    def say(line: str) -> None:
-        print(line, flush=True)
+    """Everything but the residual, one line each."""
 
     def ours(recipe: dict[str, Any], **more: Any) -> Callable[[], dict[str, float]]:
-        return lambda: run(sys.executable, OURS, recipe, folder / "out", **more)
-
-    def theirs(python: str, script: str, recipe: dict[str, Any], **more: Any) -> Callable[[], dict[str, float]]:
-        return lambda: run(python, script, recipe, folder / "theirs", **more)
+        return once(sys.executable, OURS, recipe, folder, **more)
 
     folder.mkdir(parents=True, exist_ok=True)
     say(f"threads: {os.environ.get('OMP_NUM_THREADS', 'all')}")
@@ -355,7 +365,7 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
     paths = make_family(folder / "large", megabytes=megabytes, dtype="bfloat16")
     for name, recipe in recipes(paths).items():
         told = {**recipe, "dtype": "bfloat16"}
-        hashed, bare, peer = in_turn(times, ours(told), ours(told, hashes=False), theirs(mergekit, PEER, told))
+        hashed, bare, peer = in_turn(times, ours(told), ours(told, hashes=False), once(mergekit, PEER, told, folder))
         say(beside(name, hashed, bare, peer))
         if name in ("task_arithmetic", "ties"):
             mapped = sum(f.stat().st_size for path in paths.values() for f in Path(path).glob("*.safetensors"))
@@ -372,17 +382,21 @@ def measure(mergekit: str, folder: Path, megabytes: int, times: int) -> None:
         f"lata: {lata['wall']:.2f} s, {lata['wall'] / plain['wall']:.2f} of task arithmetic ({plain['wall']:.2f} s); "
         f"CPU {lata['cpu']:.2f} s, {lata['cpu'] / plain['cpu']:.2f}"
     )
-    three = {"base": paths["base"], "instruct": paths["instruct"], "target": paths["math"]}
-    added = {"method": "instruction-residual", **three}
+
+
+def beside_cp(paths: dict[str, str], folder: Path, times: int) -> None:
+    """The residual, extracted and applied, beside a copy of as many bytes."""
+    added = {"method": "instruction-residual", "base": paths["base"], "instruct": paths["instruct"]}
+    added["target"] = paths["math"]
     # three models read and one written move as many bytes as a copy of two models
     pair = {"folders": [paths["base"], paths["instruct"]]}
-    neither, both, hashed, copy, synced = in_turn(
+    neither, copy, both, synced, hashed = in_turn(
         max(times, 5),  # cp's seconds differ more from run to run than anything else here
-        ours(added, hashes=False, flush=False),
-        ours(added, hashes=False),
-        ours(added),
-        theirs(sys.executable, COPY, pair),
-        theirs(sys.executable, COPY, pair, flush=True),
+        once(sys.executable, OURS, added, folder, hashes=False, flush=False),
+        once(sys.executable, COPY, pair, folder),
+        once(sys.executable, OURS, added, folder, hashes=False),
+        once(sys.executable, COPY, pair, folder, flush=True),
+        once(sys.executable, OURS, added, folder),
     )
     say(f"residual beside cp of the same bytes, neither waits for the disk: {speed_of(copy, neither)}")
     say(

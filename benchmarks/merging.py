@@ -9,8 +9,8 @@ folder in its place, imports (and the rubbish they leave) left out: run it on a 
 the highest anonymous memory of the process, sampled every 5 ms, above what it held before the call: mapped files are
 the kernel's. The same models in float32, small, are compared number by number.
 
-The residual is measured beside `cp` twice: both as they are, where ours waits for the disk and `cp` does not, and both
-with the same promise: neither waits, or both do (`cp`, then `sync`).
+The residual is measured beside `cp` three times: neither waits for the disk, both do (`cp`, then `sync`), and as they
+are, where a merge waits and `cp` does not.
 """
 
 from __future__ import annotations
